@@ -1,0 +1,12 @@
+//! Stateful NAT64 (RFC 6146) and IP/ICMP translation (RFC 7915) as pure logic.
+//!
+//! No I/O, no clock: time is an argument, and everything a packet causes comes back as [`Effects`]. The crate is the
+//! slow path of the card, the reference the RTL is checked against, and the data path of the software card.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod config;
+pub mod effect;
+
+pub use config::Config;
+pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
