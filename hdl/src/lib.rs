@@ -1,1 +1,22 @@
-//! placeholder
+//! The gateware of nat64-nic in RustHDL; module order is the order along the packet's path.
+//!
+//! Every block is plain RustHDL: its simulation is the reference engine, its Verilog goes to Verilator and to synthesis.
+//! The derive [`FastBlock`] replaces RustHDL's own for speed, [`wide::Wide`] replaces `Bits<N>` above 32 bits.
+//! Registers have power-on values and no reset. Numbers come from `nat64-layout` through `Constant` fields, since a Rust
+//! `const` named in a kernel is emitted as an undeclared Verilog name.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+// RustHDL kernels are written in the subset its macro translates: no `let`, no compound assignment, casts by `into`.
+#![allow(
+    clippy::assign_op_pattern,
+    clippy::useless_conversion,
+    clippy::precedence,
+    clippy::collapsible_if
+)]
+
+pub mod prim;
+pub mod testkit;
+pub mod types;
+pub mod wide;
+
+pub use nat64_hdl_derive::FastBlock;

@@ -82,15 +82,27 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        let entry = DumpEntry { stamp: [0x3ffff, 5], packets: [u32::MAX, 7], bytes: [(1 << 40) - 1, 9] };
+        let entry = DumpEntry {
+            stamp: [0x3ffff, 5],
+            packets: [u32::MAX, 7],
+            bytes: [(1 << 40) - 1, 9],
+        };
         assert_eq!(DumpEntry::from_words(entry.to_words()), entry);
     }
 
     #[test]
     fn stamps_give_their_time_back_rounded_up() {
-        for (hit, now) in [(0, 0), (1, 5_000_000_000), (7_440_000_000_000, 14_880_000_000_000), (99_999_999_999_999, 100_000_000_000_000)] {
+        for (hit, now) in [
+            (0, 0),
+            (1, 5_000_000_000),
+            (7_440_000_000_000, 14_880_000_000_000),
+            (99_999_999_999_999, 100_000_000_000_000),
+        ] {
             let back = stamp_time_ns(stamp_of(hit), now);
-            assert!(back > hit && back <= hit + (1 << TICK_SHIFT), "hit {hit} came back as {back}");
+            assert!(
+                back > hit && back <= hit + (1 << TICK_SHIFT),
+                "hit {hit} came back as {back}"
+            );
         }
     }
 }

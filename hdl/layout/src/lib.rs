@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+#[cfg(feature = "docs")]
+pub mod docs;
 pub mod dump;
 pub mod hash;
 pub mod reason;
@@ -14,13 +16,11 @@ pub mod record;
 pub mod regs;
 pub mod ring;
 pub mod tables;
-#[cfg(feature = "docs")]
-pub mod docs;
 
-pub use hash::{HashKey, KeyHash, half_sip_hash_1_3, halfsiphash};
+pub use hash::{half_sip_hash_1_3, halfsiphash, HashKey, KeyHash};
 pub use reason::{Reason, ReasonKind};
 pub use record::{Direction, Protocol, Record, StashEntry, Tag};
-pub use regs::{ABI_HASH, Access, Bar, FieldInfo, RegInfo, REGISTERS};
+pub use regs::{Access, Bar, FieldInfo, RegInfo, ABI_HASH, REGISTERS};
 
 /// Bytes in the header window that the card captures: two VLAN tags, an IPv6 header and a TCP header need
 /// 14 + 8 + 40 + 20 = 82; rounded up to whole 64-bit words.
@@ -79,7 +79,11 @@ pub struct Geometry {
 
 impl Geometry {
     /// The card that ships: 2,048 records, 2 x 512 buckets of 4 tags, 16 stash entries.
-    pub const STANDARD: Self = Self { record_log2: RECORD_LOG2, bucket_log2: BUCKET_LOG2, stash: STASH };
+    pub const STANDARD: Self = Self {
+        record_log2: RECORD_LOG2,
+        bucket_log2: BUCKET_LOG2,
+        stash: STASH,
+    };
 
     /// Session records.
     pub const fn records(self) -> usize {

@@ -221,7 +221,10 @@ mod tests {
         for &reason in Reason::ALL {
             assert_eq!(Reason::from_code(reason as u8), Some(reason));
             let line = reason.explanation();
-            assert!(line.len() > 10 && line.len() <= 110 && line.ends_with('.') && !line.starts_with(' '), "{line:?}");
+            assert!(
+                line.len() > 10 && line.len() <= 110 && line.ends_with('.') && !line.starts_with(' '),
+                "{line:?}"
+            );
         }
         assert_eq!(Reason::from_code(0), None);
     }

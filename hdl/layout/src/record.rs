@@ -3,7 +3,7 @@
 //! A record is [`RECORD_BITS`] bits, written as [`RECORD_WORDS`] little-endian 32-bit words; bit 0 of word 0 is bit 0
 //! of the record. One record serves both directions.
 
-use crate::hash::{HashKey, KeyHash, half_sip_hash_1_3};
+use crate::hash::{half_sip_hash_1_3, HashKey, KeyHash};
 use crate::{FINGERPRINT_BITS, INDEX_BITS};
 
 /// Direction of a packet through the translator.
@@ -181,7 +181,13 @@ impl Record {
         half_sip_hash_1_3(
             key,
             &crate::hash::message_six(
-                self.protocol, self.client, self.remote, self.client_port, self.remote_port, self.pref64, self.unit,
+                self.protocol,
+                self.client,
+                self.remote,
+                self.client_port,
+                self.remote_port,
+                self.pref64,
+                self.unit,
             ),
         )
     }
@@ -191,7 +197,12 @@ impl Record {
         half_sip_hash_1_3(
             key,
             &crate::hash::message_four(
-                self.protocol, self.pool, self.remote, self.pool_port, self.remote_port, service_set,
+                self.protocol,
+                self.pool,
+                self.remote,
+                self.pool_port,
+                self.remote_port,
+                service_set,
             ),
         )
     }
@@ -276,7 +287,11 @@ impl StashEntry {
     pub const fn to_words(self) -> [u32; 2] {
         [
             self.signature as u32,
-            Tag { fingerprint: (self.signature >> 32) as u16 & ((1 << FINGERPRINT_BITS) - 1), index: self.index }.to_word(),
+            Tag {
+                fingerprint: (self.signature >> 32) as u16 & ((1 << FINGERPRINT_BITS) - 1),
+                index: self.index,
+            }
+            .to_word(),
         ]
     }
 
@@ -324,19 +339,35 @@ mod tests {
         assert_eq!(RECORD_WORDS, RECORD_BITS.div_ceil(32));
         // `remote` at its tabled place
         let words = sample().to_words();
-        let wide = words.iter().take(4).rev().fold(0u128, |acc, &w| acc << 32 | u128::from(w));
+        let wide = words
+            .iter()
+            .take(4)
+            .rev()
+            .fold(0u128, |acc, &w| acc << 32 | u128::from(w));
         assert_eq!((wide >> 69) as u32 & 0x7ff_ffff, 0xc000_0221 & 0x7ff_ffff);
     }
 
     #[test]
     fn tag_and_stash_words_round_trip() {
-        let tag = Tag { fingerprint: 0x1abc, index: 0x1_5555 };
+        let tag = Tag {
+            fingerprint: 0x1abc,
+            index: 0x1_5555,
+        };
         assert_eq!(Tag::from_word(tag.to_word()), Some(tag));
         assert_eq!(Tag::from_word(Tag::EMPTY), None);
-        let stash = StashEntry { signature: 0x1abc_dead_beef, index: 7 };
+        let stash = StashEntry {
+            signature: 0x1abc_dead_beef,
+            index: 7,
+        };
         let [low, high] = stash.to_words();
         assert_eq!(low, 0xdead_beef);
-        assert_eq!(Tag::from_word(high), Some(Tag { fingerprint: 0x1abc, index: 7 }));
+        assert_eq!(
+            Tag::from_word(high),
+            Some(Tag {
+                fingerprint: 0x1abc,
+                index: 7
+            })
+        );
     }
 
     #[test]

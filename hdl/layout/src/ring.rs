@@ -82,7 +82,11 @@ impl ExceptionDescriptor {
             sequence: w[1] as u32,
             reason: w[3] as u8,
             port: (w[3] >> 8) as u8 & 1,
-            unit: if w[3] >> 16 & 1 != 0 { Some((w[3] >> 12) as u8 & 15) } else { None },
+            unit: if w[3] >> 16 & 1 != 0 {
+                Some((w[3] >> 12) as u8 & 15)
+            } else {
+                None
+            },
             cut: w[3] >> 17 & 1 != 0,
             length: (w[3] >> 32) as u16,
             own: w[3] >> 63 != 0,
@@ -107,12 +111,21 @@ pub const MIN_INJECT: u16 = 14;
 impl InjectDescriptor {
     /// The four words of the descriptor.
     pub const fn to_words(self) -> [u64; 4] {
-        [0, 0, 0, (self.port as u64 & 1) << 8 | (self.length as u64) << 32 | (self.own as u64) << 63]
+        [
+            0,
+            0,
+            0,
+            (self.port as u64 & 1) << 8 | (self.length as u64) << 32 | (self.own as u64) << 63,
+        ]
     }
 
     /// The reverse of [`InjectDescriptor::to_words`].
     pub const fn from_words(w: [u64; 4]) -> Self {
-        Self { port: (w[3] >> 8) as u8 & 1, length: (w[3] >> 32) as u16, own: w[3] >> 63 != 0 }
+        Self {
+            port: (w[3] >> 8) as u8 & 1,
+            length: (w[3] >> 32) as u16,
+            own: w[3] >> 63 != 0,
+        }
     }
 }
 
@@ -123,10 +136,21 @@ mod tests {
     #[test]
     fn descriptors_round_trip() {
         let e = ExceptionDescriptor {
-            time_ns: 77, sequence: 3, reason: 12, port: 1, unit: Some(13), cut: true, length: 1514, own: true,
+            time_ns: 77,
+            sequence: 3,
+            reason: 12,
+            port: 1,
+            unit: Some(13),
+            cut: true,
+            length: 1514,
+            own: true,
         };
         assert_eq!(ExceptionDescriptor::from_words(e.to_words()), e);
-        let i = InjectDescriptor { port: 1, length: 60, own: true };
+        let i = InjectDescriptor {
+            port: 1,
+            length: 60,
+            own: true,
+        };
         assert_eq!(InjectDescriptor::from_words(i.to_words()), i);
     }
 

@@ -239,7 +239,10 @@ pub struct ServiceSet {
 impl ServiceSet {
     /// The entry's words.
     pub const fn to_words(&self) -> [u32; 2] {
-        [self.mtu4 as u32 & 0x3fff | (self.mtu6 as u32 & 0x3fff) << 16, self.df_clear_max as u32 | VALID]
+        [
+            self.mtu4 as u32 & 0x3fff | (self.mtu6 as u32 & 0x3fff) << 16,
+            self.df_clear_max as u32 | VALID,
+        ]
     }
 }
 

@@ -1,0 +1,304 @@
+//! Leaves: register, block RAM, distributed RAM, and a small FIFO made of them.
+//!
+//! A leaf has two descriptions, its Rust `update` and its Verilog text; the tests below replay one against the other.
+//! Every leaf starts at zero, in both.
+
+use crate::FastBlock;
+use rust_hdl::prelude::*;
+
+/// Marks a block that has settled; see the derive.
+#[derive(Clone, Debug)]
+pub struct Quiet(pub bool);
+
+impl Default for Quiet {
+    fn default() -> Self {
+        Self(true)
+    }
+}
+
+/// A block with a clock input, as test benches and engines step it.
+pub trait Clocked: Block {
+    /// Sets the clock line; takes effect with the next `update_all`.
+    fn set_clock(&mut self, high: bool);
+}
+
+/// A register with power-on value zero.
+#[derive(Clone, Debug, FastBlock)]
+pub struct Reg<T: Synth> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Next value.
+    pub d: Signal<In, T>,
+    /// Value.
+    pub q: Signal<Out, T>,
+    _quiet: Quiet,
+}
+
+impl<T: Synth> Default for Reg<T> {
+    fn default() -> Self {
+        Self {
+            clock: Default::default(),
+            d: Default::default(),
+            q: Default::default(),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<T: Synth> Logic for Reg<T> {
+    #[inline(always)]
+    fn update(&mut self) {
+        if self.clock.pos_edge() {
+            self.q.next = self.d.val();
+        }
+    }
+    fn connect(&mut self) {
+        self.q.connect();
+    }
+    fn hdl(&self) -> Verilog {
+        Verilog::Custom(format!(
+            "initial q = {:x};\nalways @(posedge clock) q <= d;\n",
+            T::default().verilog()
+        ))
+    }
+}
+
+/// Simple dual-port block RAM of 2^N words with an output register: data two clocks after the address. A read of the
+/// word being written gives the old one.
+#[derive(FastBlock)]
+pub struct BlockRam<T: Synth, const N: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Read address.
+    pub read_address: Signal<In, Bits<N>>,
+    /// Word of the address two clocks ago.
+    pub read_data: Signal<Out, T>,
+    /// Write enable.
+    pub write: Signal<In, Bit>,
+    /// Write address.
+    pub write_address: Signal<In, Bits<N>>,
+    /// Word to write.
+    pub write_data: Signal<In, T>,
+    _memory: Vec<T>,
+    _pipe: T,
+    _quiet: Quiet,
+}
+
+impl<T: Synth, const N: usize> Default for BlockRam<T, N> {
+    fn default() -> Self {
+        Self {
+            clock: Default::default(),
+            read_address: Default::default(),
+            read_data: Default::default(),
+            write: Default::default(),
+            write_address: Default::default(),
+            write_data: Default::default(),
+            _memory: vec![T::default(); 1 << N],
+            _pipe: T::default(),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<T: Synth, const N: usize> Logic for BlockRam<T, N> {
+    fn update(&mut self) {
+        if self.clock.pos_edge() {
+            self.read_data.next = self._pipe;
+            self._pipe = self._memory[self.read_address.val().index()];
+            if self.write.val() {
+                self._memory[self.write_address.val().index()] = self.write_data.val();
+            }
+        }
+    }
+    fn connect(&mut self) {
+        self.read_data.connect();
+    }
+    fn hdl(&self) -> Verilog {
+        Verilog::Custom(format!(
+            "(* ram_style = \"block\", no_rw_check *) reg [{top}:0] mem [0:{last}];\nreg [{top}:0] pipe;\ninteger i;\n\
+             initial begin\n  for (i = 0; i <= {last}; i = i + 1) mem[i] = {bits}'h0;\n  pipe = {bits}'h0;\n  read_data = {bits}'h0;\nend\n\
+             always @(posedge clock) begin\n  pipe <= mem[read_address];\n  read_data <= pipe;\n  if (write) mem[write_address] <= write_data;\nend\n",
+            top = T::BITS - 1,
+            bits = T::BITS,
+            last = (1usize << N) - 1
+        ))
+    }
+}
+
+/// Distributed RAM of 2^N words: written at the clock, read at once.
+#[derive(FastBlock)]
+pub struct LutRam<T: Synth, const N: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Read address.
+    pub read_address: Signal<In, Bits<N>>,
+    /// Word of this address.
+    pub read_data: Signal<Out, T>,
+    /// Write enable.
+    pub write: Signal<In, Bit>,
+    /// Write address.
+    pub write_address: Signal<In, Bits<N>>,
+    /// Word to write.
+    pub write_data: Signal<In, T>,
+    _memory: Vec<T>,
+    _quiet: Quiet,
+}
+
+impl<T: Synth, const N: usize> Default for LutRam<T, N> {
+    fn default() -> Self {
+        Self {
+            clock: Default::default(),
+            read_address: Default::default(),
+            read_data: Default::default(),
+            write: Default::default(),
+            write_address: Default::default(),
+            write_data: Default::default(),
+            _memory: vec![T::default(); 1 << N],
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<T: Synth, const N: usize> Logic for LutRam<T, N> {
+    fn update(&mut self) {
+        if self.clock.pos_edge() && self.write.val() {
+            self._memory[self.write_address.val().index()] = self.write_data.val();
+        }
+        self.read_data.next = self._memory[self.read_address.val().index()];
+    }
+    fn connect(&mut self) {
+        self.read_data.connect();
+    }
+    fn hdl(&self) -> Verilog {
+        Verilog::Custom(format!(
+            "(* ram_style = \"distributed\" *) reg [{top}:0] mem [0:{last}];\ninteger i;\n\
+             initial for (i = 0; i <= {last}; i = i + 1) mem[i] = {bits}'h0;\n\
+             always @(posedge clock) if (write) mem[write_address] <= write_data;\nalways @(*) read_data = mem[read_address];\n",
+            top = T::BITS - 1,
+            bits = T::BITS,
+            last = (1usize << N) - 1
+        ))
+    }
+}
+
+/// FIFO of 2^N words in distributed RAM and one output register: `valid` and `data` show the oldest word, `pop` takes it.
+///
+/// It has no full flag: whoever pushes counts (credits). Latency from `push` to `valid`: 2 clocks. One word per clock.
+#[derive(FastBlock)]
+pub struct SmallFifo<T: Synth, const N: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Adds `data_in`.
+    pub push: Signal<In, Bit>,
+    /// Word to add.
+    pub data_in: Signal<In, T>,
+    /// Takes the oldest word; only with `valid`.
+    pub pop: Signal<In, Bit>,
+    /// There is a word.
+    pub valid: Signal<Out, Bit>,
+    /// The oldest word.
+    pub data: Signal<Out, T>,
+    memory: LutRam<T, N>,
+    write_at: Reg<Bits<N>>,
+    read_at: Reg<Bits<N>>,
+    full: Reg<Bit>,
+    word: Reg<T>,
+    load: Signal<Local, Bit>,
+    _quiet: Quiet,
+}
+
+impl<T: Synth, const N: usize> Default for SmallFifo<T, N> {
+    fn default() -> Self {
+        Self {
+            clock: Default::default(),
+            push: Default::default(),
+            data_in: Default::default(),
+            pop: Default::default(),
+            valid: Default::default(),
+            data: Default::default(),
+            memory: Default::default(),
+            write_at: Default::default(),
+            read_at: Default::default(),
+            full: Default::default(),
+            word: Default::default(),
+            load: Default::default(),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<T: Synth, const N: usize> Logic for SmallFifo<T, N> {
+    #[hdl_gen]
+    fn update(&mut self) {
+        dff_setup!(self, clock, write_at, read_at, full, word);
+        clock!(self, clock, memory);
+        self.memory.write.next = self.push.val();
+        self.memory.write_address.next = self.write_at.q.val();
+        self.memory.write_data.next = self.data_in.val();
+        self.memory.read_address.next = self.read_at.q.val();
+        if self.push.val() {
+            self.write_at.d.next = self.write_at.q.val() + 1;
+        }
+        self.load.next = (self.write_at.q.val() != self.read_at.q.val()) & (!self.full.q.val() | self.pop.val());
+        if self.load.val() {
+            self.read_at.d.next = self.read_at.q.val() + 1;
+            self.word.d.next = self.memory.read_data.val();
+        }
+        self.full.d.next = self.load.val() | (self.full.q.val() & !self.pop.val());
+        self.valid.next = self.full.q.val();
+        self.data.next = self.word.q.val();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::Bench;
+    use crate::wide::Wide;
+    use rand::{rngs::StdRng, Rng, SeedableRng};
+    use std::collections::VecDeque;
+
+    #[test]
+    fn small_fifo_keeps_order_and_its_verilog_agrees() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut bench = Bench::new(SmallFifo::<Wide<40>, 3>::default());
+        let (mut model, mut inside, mut seen) = (VecDeque::new(), 0usize, 0);
+        for _ in 0..2000 {
+            let push = rng.random::<bool>() && inside < 7;
+            let word = rng.random::<u64>() >> 24;
+            bench.uut.push.next = push;
+            bench.uut.data_in.next = word.into();
+            bench.uut.pop.next = false;
+            bench.settle();
+            let pop = bench.uut.valid.val() && rng.random::<bool>();
+            bench.uut.pop.next = pop;
+            bench.settle();
+            if pop {
+                assert_eq!(Some(bench.uut.data.val().low()), model.pop_front());
+                inside -= 1;
+                seen += 1;
+            }
+            bench.edge();
+            if push {
+                model.push_back(word);
+                inside += 1;
+            }
+        }
+        assert!(seen > 500);
+        bench.agrees_with_verilog("small_fifo");
+    }
+
+    #[test]
+    fn block_ram_agrees_with_its_verilog() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut bench = Bench::new(BlockRam::<Wide<70>, 4>::default());
+        for _ in 0..500 {
+            bench.uut.read_address.next = rng.random_range(0..16u64).into();
+            bench.uut.write_address.next = rng.random_range(0..16u64).into();
+            bench.uut.write.next = rng.random();
+            bench.uut.write_data.next = rng.random::<u64>().into();
+            bench.tick();
+        }
+        bench.agrees_with_verilog("block_ram");
+    }
+}

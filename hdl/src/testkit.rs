@@ -1,0 +1,223 @@
+//! Steps a block without RustHDL's testbench threads, records its ports, and replays the record on the exported Verilog.
+//!
+//! A clock is: set inputs, [`Bench::settle`] (outputs now show what this clock's inputs give), [`Bench::edge`].
+//! [`Bench::tick`] does both. Ports are recorded just before each edge; [`Bench::agrees_with_verilog`] drives the same
+//! inputs into the emitted Verilog under iverilog and compares every output of every clock.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rust_hdl::core::atom::{Atom, AtomKind};
+use rust_hdl::prelude::*;
+
+use crate::prim::Clocked;
+
+/// Updates a block until nothing moves.
+///
+/// Panics after 1,000 passes: the block has a combinational loop.
+#[inline]
+pub fn settle<B: Block + ?Sized>(uut: &mut B) {
+    for _ in 0..1000 {
+        uut.update_all();
+        if !uut.has_changed() {
+            return;
+        }
+    }
+    panic!("the block does not settle: combinational loop");
+}
+
+/// A block under test.
+pub struct Bench<B: Clocked> {
+    /// The block; set `.next` of its inputs.
+    pub uut: Box<B>,
+    /// Clocks stepped.
+    pub clocks: u64,
+    record: bool,
+    lines: Vec<String>,
+}
+
+#[derive(Default)]
+struct Ports {
+    depth: usize,
+    inputs: Vec<(String, usize, String)>,
+    outputs: Vec<(String, usize, String)>,
+    clock: Option<String>,
+}
+
+impl Probe for Ports {
+    fn visit_start_scope(&mut self, _name: &str, _node: &dyn Block) {
+        self.depth += 1;
+    }
+    fn visit_end_scope(&mut self, _name: &str, _node: &dyn Block) {
+        self.depth -= 1;
+    }
+    fn visit_atom(&mut self, name: &str, signal: &dyn Atom) {
+        if self.depth != 1 {
+            return;
+        }
+        let literal = format!("{:x}", signal.verilog());
+        let digits = literal.rsplit('h').next().unwrap_or("0").to_string();
+        let port = (name.to_string(), signal.bits(), digits);
+        match signal.kind() {
+            AtomKind::InputParameter if name == "clock" => self.clock = Some(port.0),
+            AtomKind::InputParameter => self.inputs.push(port),
+            AtomKind::OutputParameter => self.outputs.push(port),
+            _ => {}
+        }
+    }
+}
+
+impl<B: Clocked> Bench<B> {
+    /// Connects the block and lets it settle; records its ports from now on.
+    pub fn new(block: B) -> Self {
+        Self::from_box(Box::new(block))
+    }
+
+    /// The same for a block that is too large for the stack.
+    pub fn from_box(mut uut: Box<B>) -> Self {
+        uut.connect_all();
+        uut.set_clock(false);
+        settle(uut.as_mut());
+        Self {
+            uut,
+            clocks: 0,
+            record: true,
+            lines: Vec::new(),
+        }
+    }
+
+    /// Stops recording: for long runs that are not replayed.
+    pub fn without_record(mut self) -> Self {
+        self.record = false;
+        self
+    }
+
+    /// Lets the inputs set so far take effect.
+    pub fn settle(&mut self) {
+        settle(self.uut.as_mut());
+    }
+
+    /// The rising edge; ports must have settled.
+    pub fn edge(&mut self) {
+        if self.record {
+            let mut ports = Ports::default();
+            self.uut.accept("uut", &mut ports);
+            let line: Vec<String> = ports
+                .inputs
+                .into_iter()
+                .chain(ports.outputs)
+                .map(|(_, _, v)| v)
+                .collect();
+            self.lines.push(line.join(" "));
+        }
+        self.uut.set_clock(true);
+        settle(self.uut.as_mut());
+        self.uut.set_clock(false);
+        settle(self.uut.as_mut());
+        self.clocks += 1;
+    }
+
+    /// One clock with the inputs set so far.
+    pub fn tick(&mut self) {
+        self.settle();
+        self.edge();
+    }
+
+    /// The block's Verilog, after RustHDL's own checks.
+    pub fn verilog(&self) -> String {
+        generate_verilog(self.uut.as_ref())
+    }
+
+    /// Compiles the emitted Verilog under `iverilog -Wall`, which must say nothing, and replays the recorded clocks.
+    ///
+    /// Panics with the first clock and port that differ, or with what iverilog said. Needs iverilog (`cargo xtask setup`).
+    pub fn agrees_with_verilog(&self, name: &str) {
+        assert!(!self.lines.is_empty(), "{name}: nothing was recorded");
+        let mut ports = Ports::default();
+        self.uut.accept("uut", &mut ports);
+        let clock = ports.clock.expect("the block has a clock");
+        let dir = scratch(name);
+        std::fs::write(dir.join("uut.v"), self.verilog()).unwrap();
+        std::fs::write(dir.join("ports.txt"), self.lines.join("\n") + "\n").unwrap();
+        std::fs::write(dir.join("bench.v"), bench_text(&clock, &ports.inputs, &ports.outputs)).unwrap();
+        let run = |program: &str, args: &[&str]| {
+            let out = Command::new(program)
+                .args(args)
+                .current_dir(&dir)
+                .output()
+                .unwrap_or_else(|e| panic!("{program}: {e}; run `cargo xtask setup`"));
+            (
+                out.status.success(),
+                String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+            )
+        };
+        let (ok, said) = run("iverilog", &["-g2005", "-Wall", "-t", "null", "-s", "top", "uut.v"]);
+        let said: Vec<&str> = said.lines().filter(|l| !tolerated(l)).collect();
+        assert!(ok && said.is_empty(), "{name}: iverilog: {}", said.join("\n"));
+        let (ok, said) = run(
+            "iverilog",
+            &["-g2005", "-o", "bench.vvp", "-s", "bench", "uut.v", "bench.v"],
+        );
+        assert!(ok, "{name}: iverilog: {said}");
+        let (ok, said) = run("vvp", &["-n", "bench.vvp"]);
+        let end = format!("AGREE {}", self.lines.len());
+        assert!(
+            ok && said.contains(&end),
+            "{name}: simulator and Verilog differ: {}",
+            said.trim()
+        );
+        let _ = std::fs::remove_dir_all(&dir);
+    }
+}
+
+/// What iverilog says about text that RustHDL always emits and that means nothing: no time unit is given, and a
+/// memory in an `always @(*)` is watched word by word.
+fn tolerated(line: &str) -> bool {
+    line.contains("timescale") || line.contains("sensitive to all")
+}
+
+fn scratch(name: &str) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let dir = std::env::temp_dir().join(format!("nat64-{name}-{}-{n}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn bench_text(clock: &str, inputs: &[(String, usize, String)], outputs: &[(String, usize, String)]) -> String {
+    let mut t = String::from("module bench;\nreg clk = 0;\n");
+    for (n, w, _) in inputs {
+        let _ = writeln!(t, "reg [{}:0] i_{n} = 0;", w - 1);
+    }
+    for (n, w, _) in outputs {
+        let _ = writeln!(t, "wire [{0}:0] o_{n};\nreg [{0}:0] e_{n};", w - 1);
+    }
+    let _ = write!(t, "top uut(.{clock}(clk)");
+    for (n, _, _) in inputs {
+        let _ = write!(t, ", .{n}(i_{n})");
+    }
+    for (n, _, _) in outputs {
+        let _ = write!(t, ", .{n}(o_{n})");
+    }
+    t += ");\ninteger f, n, got;\ninitial begin\n  f = $fopen(\"ports.txt\", \"r\");\n  n = 0;\n";
+    t += "  got = 1;\n  while (got > 0) begin\n    got = $fscanf(f, \"";
+    t += &vec!["%h"; inputs.len() + outputs.len()].join(" ");
+    t += "\"";
+    for (n, _, _) in inputs {
+        let _ = write!(t, ", i_{n}");
+    }
+    for (n, _, _) in outputs {
+        let _ = write!(t, ", e_{n}");
+    }
+    t += ");\n    if (got > 0) begin\n      #1;\n";
+    for (n, _, _) in outputs {
+        let _ = writeln!(
+            t,
+            "      if (o_{n} !== e_{n}) begin $display(\"clock %0d: {n} is %h, expected %h\", n, o_{n}, e_{n}); $finish; end"
+        );
+    }
+    t += "      clk = 1; #1; clk = 0; #1; n = n + 1;\n    end\n  end\n  $display(\"AGREE %0d\", n);\n  $finish;\nend\nendmodule\n";
+    t
+}
