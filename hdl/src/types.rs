@@ -3,6 +3,9 @@
 //! `LogicStruct` packs the first field at the lowest bits. Field widths that come from the contract are checked against
 //! `nat64-layout` by the tests below.
 
+// The LogicStruct derive adds accessors without documentation; every field below has its own.
+#![allow(missing_docs)]
+
 use crate::wide::Wide;
 use rust_hdl::prelude::*;
 
