@@ -5,8 +5,11 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod checksum;
 pub mod config;
 pub mod effect;
+pub mod packet;
+pub mod translate;
 
 pub use config::Config;
 pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};

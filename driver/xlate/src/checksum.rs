@@ -1,0 +1,72 @@
+//! The Internet checksum, in full (RFC 1071) and incrementally (RFC 1624 equation 3).
+//!
+//! Sums are kept as `u64` of 16-bit words: they cannot overflow for any packet, and are folded once at the end.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Sum of the 16-bit words of `bytes`; an odd last byte is padded with zero.
+#[inline]
+pub fn sum(bytes: &[u8]) -> u64 {
+    let mut total = 0u64;
+    let mut chunks = bytes.chunks_exact(4);
+    for chunk in &mut chunks {
+        // Two words at a time; 2^16 = 1 modulo 0xffff, so folding makes the halves equal.
+        total += u64::from(u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
+    }
+    let mut rest = [0; 4];
+    rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+    total + u64::from(u32::from_be_bytes(rest))
+}
+
+/// Sum of the words of an IPv4 address.
+#[inline]
+pub fn sum4(address: Ipv4Addr) -> u64 {
+    u64::from(u32::from(address))
+}
+
+/// Sum of the words of an IPv6 address.
+#[inline]
+pub fn sum6(address: Ipv6Addr) -> u64 {
+    let value = u128::from(address);
+    u64::from(value as u32)
+        + u64::from((value >> 32) as u32)
+        + u64::from((value >> 64) as u32)
+        + u64::from((value >> 96) as u32)
+}
+
+/// Folds a sum to 16 bits. Zero only if every word was zero.
+#[inline]
+pub const fn fold(mut total: u64) -> u16 {
+    total = (total >> 32) + (total & 0xffff_ffff);
+    total = (total >> 32) + (total & 0xffff_ffff);
+    total = (total >> 16) + (total & 0xffff);
+    total = (total >> 16) + (total & 0xffff);
+    total = (total >> 16) + (total & 0xffff);
+    total as u16
+}
+
+/// The checksum of `total`.
+#[inline]
+pub const fn finish(total: u64) -> u16 {
+    !fold(total)
+}
+
+/// RFC 1624 equation 3: the checksum after words that summed to `old` were replaced by words that sum to `new`.
+///
+/// A checksum that was wrong stays wrong by the same amount.
+#[inline]
+pub const fn update(checksum: u16, old: u64, new: u64) -> u16 {
+    !fold(!checksum as u64 + !fold(old) as u64 + new)
+}
+
+/// Sum of the IPv6 pseudo header (RFC 8200 section 8.1).
+#[inline]
+pub fn pseudo6(src: Ipv6Addr, dst: Ipv6Addr, length: u32, protocol: u8) -> u64 {
+    sum6(src) + sum6(dst) + u64::from(length) + u64::from(protocol)
+}
+
+/// Sum of the IPv4 pseudo header (RFC 793 section 3.1).
+#[inline]
+pub fn pseudo4(src: Ipv4Addr, dst: Ipv4Addr, length: u16, protocol: u8) -> u64 {
+    sum4(src) + sum4(dst) + u64::from(length) + u64::from(protocol)
+}
