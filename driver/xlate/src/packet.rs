@@ -425,7 +425,7 @@ impl<'a> Packet4<'a> {
 fn check_fragment(fragment: Option<Fragment>, payload: usize, limit: usize) -> Result<(), Reason> {
     let Some(fragment) = fragment else { return Ok(()) };
     if usize::from(fragment.offset) + payload > limit
-        || (fragment.more && (payload == 0 || payload % 8 != 0))
+        || (fragment.more && (payload == 0 || !payload.is_multiple_of(8)))
         || (fragment.offset != 0 && payload == 0)
     {
         return Err(Reason::BadHeader);
@@ -605,4 +605,18 @@ impl InnerHead {
             }
         }
     }
+}
+
+/// Lengths of the IP packets that lie one behind the other in `bytes`, as the translation functions leave them.
+pub fn lengths(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let length = match rest.first()? >> 4 {
+            6 if rest.len() >= IPV6_HEADER => IPV6_HEADER + usize::from(be16(rest, 4)),
+            4 if rest.len() >= IPV4_HEADER => usize::from(be16(rest, 2)),
+            _ => return None,
+        };
+        rest = rest.get(length..)?;
+        (length > 0).then_some(length)
+    })
 }
