@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod config;
 pub mod effect;
 pub mod packet;
+pub mod rfc6052;
 pub mod translate;
 
 pub use config::Config;
