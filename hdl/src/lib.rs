@@ -14,6 +14,8 @@
     clippy::collapsible_if
 )]
 
+pub mod csr;
+pub mod dma;
 pub mod prim;
 pub mod testkit;
 pub mod types;

@@ -70,7 +70,7 @@ macro_rules! registers {
             bitfield::bitfield! {
                 $(#[doc = $rdoc])*
                 #[derive(Clone, Copy, PartialEq, Eq)]
-                pub struct $name(u32);
+                pub struct $name(pub u32);
                 impl Debug;
                 $( $(#[doc = $fdoc])* pub u32, $f, [<set_ $f>]: $msb, $lsb; )*
             }
