@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod dma;
+pub mod ring;
+pub mod table;
 pub mod transport;
 
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
