@@ -14,8 +14,12 @@
     clippy::collapsible_if
 )]
 
+pub mod capture;
+pub mod classify;
 pub mod csr;
 pub mod dma;
+pub mod ingress;
+pub mod parse;
 pub mod prim;
 pub mod testkit;
 pub mod types;
