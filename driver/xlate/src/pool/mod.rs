@@ -1,0 +1,717 @@
+//! Address-and-port pools. What is allocated is a [`Lease`] that gives itself back when it is dropped.
+//!
+//! ```text
+//!  Pool --- addresses: which have a free port (a BitTree per protocol)
+//!   |          \--- per address, on first use: a PortMap per protocol, the blocks that are taken
+//!   |--- homes: per subscriber the address it was given, its ports, its blocks
+//!   \--- quarantine: ports that rest after use, oldest first
+//! ```
+//!
+//! Every choice is made by rank in a bitmap, none by trying: the cost is the same in an empty and in a nearly full
+//! pool. Each protocol has its own port space; echo identifiers use the same range as ports.
+
+pub mod bits;
+pub mod deterministic;
+pub mod ports;
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nat64_layout::{Protocol, Reason};
+
+use crate::config;
+use crate::effect::{Event, Time};
+use crate::keyed::{Keyed, Random};
+use bits::BitTree;
+use ports::{Parity, PortMap};
+
+/// Most addresses a pool may have. A bitmap of all of them is kept, everything else is made on first use.
+pub const MAX_ADDRESSES: u64 = 1 << 20;
+
+/// Why no port was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// No address that may be used has a free port.
+    #[error("every port of the pool is in use")]
+    Exhausted,
+    /// The subscriber has all ports or blocks it may have.
+    #[error("the subscriber has all ports it may have")]
+    SubscriberLimit,
+}
+
+impl PoolError {
+    /// The reason a packet is dropped for.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Exhausted => Reason::PoolExhausted,
+            Self::SubscriberLimit => Reason::SubscriberLimit,
+        }
+    }
+}
+
+/// Who wants a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Subscriber prefix, bits past its length zero.
+    pub subscriber: u128,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// The client's port.
+    pub source_port: u16,
+    /// Never leave the address the subscriber was first given (RFC 7857 section 4).
+    pub paired: bool,
+    /// Deterministic NAT: the address (its number in the pool) and ports computed for the subscriber.
+    pub fixed: Option<(u32, u16, u16)>,
+}
+
+/// What a pool reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Ports in use now, by protocol (index: protocol number - 1).
+    pub in_use: [u64; 3],
+    /// Most ports that were in use at once, all protocols together.
+    pub peak: u64,
+    /// Ports that rest.
+    pub quarantined: u64,
+    /// Requests refused because nothing was free.
+    pub out_of_ports: u64,
+    /// Requests refused because the subscriber had its share.
+    pub subscriber_limited: u64,
+    /// Port blocks in use.
+    pub blocks: u64,
+    /// Subscribers with at least one port.
+    pub subscribers: u64,
+    /// Addresses of the pool.
+    pub addresses: u64,
+}
+
+/// A pool. Clones are handles of the same pool.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    state: Arc<Mutex<State>>,
+}
+
+/// A port of a pool, given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Pool,
+    number: u32,
+    home: u32,
+    port: u16,
+    protocol: Protocol,
+}
+
+#[derive(Debug, Default)]
+struct Address {
+    ports: [Option<Box<PortMap>>; 3],
+    in_use: u32,
+    /// Block mode: which blocks are free.
+    blocks: Option<Box<BitTree>>,
+}
+
+/// A block of ports a subscriber holds.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    address: u32,
+    index: u32,
+    used: u32,
+    since: Time,
+}
+
+/// What a subscriber holds.
+#[derive(Debug, Default)]
+struct Home {
+    subscriber: u128,
+    address: u32,
+    ports: u32,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+struct State {
+    config: config::Pool,
+    /// Number of the first address of each range, and of the end.
+    starts: Vec<u32>,
+    addresses: Vec<Option<Box<Address>>>,
+    /// Addresses with a free port, by protocol; in block mode with a free block (the first tree).
+    available: [BitTree; 3],
+    draining: Vec<u32>,
+    cursor: [u32; 3],
+    /// Address and port the last sequential choice ended at.
+    port_cursor: [(u32, u16); 3],
+    homes: Vec<Home>,
+    free_homes: Vec<u32>,
+    home_index: HashMap<u128, u32, Keyed>,
+    quarantine: VecDeque<(Time, u32, Protocol, u16)>,
+    events: Vec<Event>,
+    random: Random,
+    now: Time,
+    usage: Usage,
+}
+
+const NO_HOME: u32 = u32::MAX;
+
+const fn slot(protocol: Protocol) -> usize {
+    protocol as usize - 1
+}
+
+impl Pool {
+    /// A pool with nothing in use. The configuration was checked: ranges in order and without overlap, at most
+    /// [`MAX_ADDRESSES`] addresses, ports in order, blocks that fit.
+    pub fn new(config: &config::Pool, keys: &Keyed) -> Self {
+        let mut starts = vec![0];
+        let mut count = 0u32;
+        for &(low, high) in &config.ranges {
+            count += u32::from(high) - u32::from(low) + 1;
+            starts.push(count);
+        }
+        let mut state = State {
+            starts,
+            addresses: (0..count).map(|_| None).collect(),
+            available: std::array::from_fn(|_| BitTree::new(count, true)),
+            draining: Vec::new(),
+            cursor: [0; 3],
+            port_cursor: [(0, 0); 3],
+            homes: Vec::new(),
+            free_homes: Vec::new(),
+            home_index: HashMap::with_hasher(keys.clone()),
+            quarantine: VecDeque::new(),
+            events: Vec::new(),
+            random: Random::new(keys.hash_one(config.name.as_str())),
+            now: 0,
+            usage: Usage {
+                addresses: u64::from(count),
+                ..Usage::default()
+            },
+            config: config.clone(),
+        };
+        state.drain(&config.draining);
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere while the lock was held leaves at worst one port marked as used.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a port.
+    ///
+    /// # Errors
+    /// [`PoolError`]; nothing has changed then but a counter.
+    pub fn allocate(&self, now: Time, request: &Request) -> Result<Lease, PoolError> {
+        let mut state = self.lock();
+        state.advance(now);
+        match state.allocate(request) {
+            Ok((number, port, home)) => Ok(Lease {
+                pool: self.clone(),
+                number,
+                home,
+                port,
+                protocol: request.protocol,
+            }),
+            Err(error) => {
+                match error {
+                    PoolError::Exhausted => state.usage.out_of_ports += 1,
+                    PoolError::SubscriberLimit => state.usage.subscriber_limited += 1,
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes one special port out of the pool, for a static binding; it counts for no subscriber. `None`: not an
+    /// address and port of the pool, or in use.
+    pub fn reserve(&self, now: Time, address: Ipv4Addr, port: u16, protocol: Protocol) -> Option<Lease> {
+        let mut state = self.lock();
+        state.advance(now);
+        let number = state.number(address)?;
+        state.take(number, protocol, port).then(|| {
+            state.count_up(protocol);
+            Lease {
+                pool: self.clone(),
+                number,
+                home: NO_HOME,
+                port,
+                protocol,
+            }
+        })
+    }
+
+    /// Whether the address is one of the pool's.
+    pub fn contains(&self, address: Ipv4Addr) -> bool {
+        self.lock().number(address).is_some()
+    }
+
+    /// Counters and levels.
+    pub fn usage(&self) -> Usage {
+        let state = self.lock();
+        Usage {
+            quarantined: state.quarantine.len() as u64,
+            subscribers: state.home_index.len() as u64,
+            ..state.usage
+        }
+    }
+
+    /// Ports in use on one address, all protocols together: what is left of an address that is drained.
+    pub fn in_use_on(&self, address: Ipv4Addr) -> u32 {
+        let state = self.lock();
+        let number = state.number(address);
+        number
+            .and_then(|n| state.addresses[n as usize].as_ref())
+            .map_or(0, |a| a.in_use)
+    }
+
+    /// Replaces the list of addresses that get no new mappings.
+    pub fn set_draining(&self, addresses: &[Ipv4Addr]) {
+        self.lock().drain(addresses);
+    }
+
+    /// Moves the log events since the last call to `into`.
+    pub fn take_events(&self, into: &mut Vec<Event>) {
+        into.append(&mut self.lock().events);
+    }
+}
+
+impl Lease {
+    /// Address and port.
+    pub fn endpoint(&self) -> (Ipv4Addr, u16) {
+        (self.pool.lock().address(self.number), self.port)
+    }
+
+    /// Gives the port back at a known time (the quarantine starts there). Dropping the lease does the same at the
+    /// latest time the pool has heard of.
+    pub fn release(self, now: Time) {
+        let mut state = self.pool.lock();
+        state.now = state.now.max(now);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        state.release(self.number, self.protocol, self.port, self.home);
+    }
+}
+
+impl State {
+    fn address(&self, number: u32) -> Ipv4Addr {
+        let range = self.starts.partition_point(|&start| start <= number) - 1;
+        Ipv4Addr::from(u32::from(self.config.ranges[range].0) + (number - self.starts[range]))
+    }
+
+    fn number(&self, address: Ipv4Addr) -> Option<u32> {
+        let range = self
+            .config
+            .ranges
+            .iter()
+            .position(|&(low, high)| (low..=high).contains(&address))?;
+        Some(self.starts[range] + (u32::from(address) - u32::from(self.config.ranges[range].0)))
+    }
+
+    fn drain(&mut self, addresses: &[Ipv4Addr]) {
+        let numbers: Vec<u32> = addresses.iter().filter_map(|&address| self.number(address)).collect();
+        let before = std::mem::replace(&mut self.draining, numbers);
+        for number in before {
+            self.restore(number);
+        }
+        for &number in &self.draining {
+            for tree in &mut self.available {
+                tree.remove(number);
+            }
+        }
+    }
+
+    /// Marks an address as usable for whatever it has free.
+    fn restore(&mut self, number: u32) {
+        if self.draining.contains(&number) {
+            return;
+        }
+        let address = self.addresses[number as usize].as_deref();
+        if self.config.blocks.is_some() {
+            if address
+                .and_then(|a| a.blocks.as_ref())
+                .is_none_or(|blocks| !blocks.is_empty())
+            {
+                self.available[0].insert(number);
+            }
+            return;
+        }
+        for (slot, tree) in self.available.iter_mut().enumerate() {
+            if address
+                .and_then(|a| a.ports[slot].as_ref())
+                .is_none_or(|map| map.free() > 0)
+            {
+                tree.insert(number);
+            }
+        }
+    }
+
+    /// Time has come this far: ports that have rested long enough are free again.
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+        while let Some(&(until, number, protocol, port)) = self.quarantine.front() {
+            if until > self.now {
+                break;
+            }
+            self.quarantine.pop_front();
+            self.give(number, protocol, port);
+        }
+    }
+
+    fn map(&mut self, number: u32, protocol: Protocol) -> &mut PortMap {
+        let (low, high) = self.config.ports;
+        let address = self.addresses[number as usize].get_or_insert_default();
+        address.ports[slot(protocol)].get_or_insert_with(|| Box::new(PortMap::new(low, high)))
+    }
+
+    fn take(&mut self, number: u32, protocol: Protocol, port: u16) -> bool {
+        let map = self.map(number, protocol);
+        if !map.take(port) {
+            return false;
+        }
+        if map.free() == 0 && self.config.blocks.is_none() {
+            self.available[slot(protocol)].remove(number);
+        }
+        if let Some(address) = &mut self.addresses[number as usize] {
+            address.in_use += 1;
+        }
+        true
+    }
+
+    fn give(&mut self, number: u32, protocol: Protocol, port: u16) {
+        self.map(number, protocol).give(port);
+        if self.config.blocks.is_none() && !self.draining.contains(&number) {
+            self.available[slot(protocol)].insert(number);
+        }
+    }
+
+    fn count_up(&mut self, protocol: Protocol) {
+        self.usage.in_use[slot(protocol)] += 1;
+        self.usage.peak = self.usage.peak.max(self.usage.in_use.iter().sum());
+    }
+
+    fn allocate(&mut self, request: &Request) -> Result<(u32, u16, u32), PoolError> {
+        let known = self.home_index.get(&request.subscriber).copied();
+        if let (Some(home), Some(limit)) = (known, self.config.limit_ports_per_address) {
+            if self.homes[home as usize].ports >= limit {
+                return Err(PoolError::SubscriberLimit);
+            }
+        }
+        let (number, port, block) = if let Some((number, low, high)) = request.fixed {
+            let port = self
+                .port_in(number, low, high, request)
+                .ok_or(PoolError::SubscriberLimit)?;
+            (number, port, None)
+        } else if self.config.blocks.is_some() {
+            return self.allocate_in_block(request, known);
+        } else {
+            let number = self.choose_address(request, known)?;
+            let (low, high) = self.config.ports;
+            (
+                number,
+                self.port_in(number, low, high, request).ok_or(PoolError::Exhausted)?,
+                None,
+            )
+        };
+        Ok(self.settle(request, known, number, port, block))
+    }
+
+    /// Books a chosen port on the subscriber.
+    fn settle(
+        &mut self,
+        request: &Request,
+        known: Option<u32>,
+        number: u32,
+        port: u16,
+        block: Option<usize>,
+    ) -> (u32, u16, u32) {
+        self.take(number, request.protocol, port);
+        self.count_up(request.protocol);
+        let home = known.unwrap_or_else(|| self.add_home(request.subscriber, number));
+        let entry = &mut self.homes[home as usize];
+        entry.ports += 1;
+        entry.address = number;
+        if let Some(block) = block {
+            entry.blocks[block].used += 1;
+        }
+        (number, port, home)
+    }
+
+    fn add_home(&mut self, subscriber: u128, address: u32) -> u32 {
+        let home = Home {
+            subscriber,
+            address,
+            ports: 0,
+            blocks: Vec::new(),
+        };
+        let index = match self.free_homes.pop() {
+            Some(index) => {
+                self.homes[index as usize] = home;
+                index
+            }
+            None => {
+                self.homes.push(home);
+                self.homes.len() as u32 - 1
+            }
+        };
+        self.home_index.insert(subscriber, index);
+        index
+    }
+
+    /// RFC 6146 section 3.5.1.1: a client keeps its address; otherwise round robin, or the current address until it
+    /// is used up (Junos `sequential`).
+    fn choose_address(&mut self, request: &Request, known: Option<u32>) -> Result<u32, PoolError> {
+        let slot = slot(request.protocol);
+        let home = known.map(|home| self.homes[home as usize].address);
+        if let Some(address) = home.filter(|_| request.paired || !self.config.round_robin) {
+            if self.available[slot].contains(address) {
+                return Ok(address);
+            }
+            // A client is tied to its address only as long as the address takes new mappings at all.
+            if request.paired && !self.draining.contains(&address) {
+                return Err(PoolError::Exhausted);
+            }
+        }
+        let from = self.cursor[slot];
+        let number = self.available[slot].next_wrapping(from).ok_or(PoolError::Exhausted)?;
+        self.cursor[slot] = if self.config.round_robin { number + 1 } else { number };
+        Ok(number)
+    }
+
+    /// A free port of one address within `low..=high`: the range class and parity of the client's port are kept if
+    /// configured and possible.
+    fn port_in(&mut self, number: u32, low: u16, high: u16, request: &Request) -> Option<u16> {
+        let named = request.protocol != Protocol::Icmp;
+        let class = if request.source_port < 1024 {
+            (low, high.min(1023))
+        } else {
+            (low.max(1024), high)
+        };
+        let keep_range = named && self.config.preserve_range && class.0 <= class.1;
+        let keep_parity = named && self.config.preserve_parity;
+        if keep_range {
+            if keep_parity {
+                if let Some(port) = self.pick(number, class, Parity::of(request.source_port), request.protocol) {
+                    return Some(port);
+                }
+            }
+            if let Some(port) = self.pick(number, class, Parity::Any, request.protocol) {
+                return Some(port);
+            }
+        }
+        if keep_parity {
+            if let Some(port) = self.pick(number, (low, high), Parity::of(request.source_port), request.protocol) {
+                return Some(port);
+            }
+        }
+        self.pick(number, (low, high), Parity::Any, request.protocol)
+    }
+
+    /// A free port: one of all with equal chance, or the next one behind the last.
+    fn pick(&mut self, number: u32, range: (u16, u16), parity: Parity, protocol: Protocol) -> Option<u16> {
+        let (low, high) = range;
+        if self.config.random {
+            let map = self.map(number, protocol);
+            let first = map.rank(u32::from(low), parity);
+            let free = map.rank(u32::from(high) + 1, parity).saturating_sub(first);
+            if free == 0 {
+                return None;
+            }
+            let n = self.random.below(free);
+            return self.map(number, protocol).select(first + n, parity);
+        }
+        // With round robin the ports of one turn are the same on each address, so each begins at its lowest.
+        let (last, next) = self.port_cursor[slot(protocol)];
+        let goes_on = last == number && (low..=high).contains(&next) && !self.config.round_robin;
+        let cursor = if goes_on { next } else { low };
+        let map = self.map(number, protocol);
+        let port = map.next(cursor, high, parity).or_else(|| map.next(low, high, parity))?;
+        self.port_cursor[slot(protocol)] = (number, port.wrapping_add(1));
+        Some(port)
+    }
+
+    fn release(&mut self, number: u32, protocol: Protocol, port: u16, home: u32) {
+        self.usage.in_use[slot(protocol)] -= 1;
+        if let Some(address) = &mut self.addresses[number as usize] {
+            address.in_use -= 1;
+        }
+        let rest = self.config.quarantine.as_nanos() as Time;
+        if rest == 0 {
+            self.give(number, protocol, port);
+        } else {
+            self.quarantine
+                .push_back((self.now.saturating_add(rest), number, protocol, port));
+        }
+        if home == NO_HOME {
+            return;
+        }
+        self.release_block(home, number, port);
+        let entry = &mut self.homes[home as usize];
+        entry.ports -= 1;
+        if entry.ports == 0 {
+            self.home_index.remove(&entry.subscriber);
+            self.free_homes.push(home);
+        }
+    }
+
+    // ---- port blocks ---------------------------------------------------------------------------------------------
+
+    /// First and last port of block `index`.
+    fn block_ports(&self, index: u32) -> (u16, u16) {
+        let size = u32::from(self.config.blocks.map_or(1, |blocks| blocks.block_size)).max(1);
+        let low = u32::from(self.config.ports.0) + index * size;
+        (low as u16, (low + size - 1) as u16)
+    }
+
+    /// Blocks of an address: the range is cut to whole ones.
+    fn blocks_per_address(&self) -> u32 {
+        let (low, high) = self.config.ports;
+        let size = u32::from(self.config.blocks.map_or(1, |blocks| blocks.block_size)).max(1);
+        (u32::from(high) - u32::from(low) + 1) / size
+    }
+
+    fn allocate_in_block(&mut self, request: &Request, known: Option<u32>) -> Result<(u32, u16, u32), PoolError> {
+        let Some(rules) = self.config.blocks else {
+            return Err(PoolError::Exhausted);
+        };
+        let held = known.map_or(0, |home| self.homes[home as usize].blocks.len());
+        let timeout = rules.active_block_timeout.as_nanos() as Time;
+        let mut refusal = PoolError::SubscriberLimit;
+        if let (Some(home), Some(active)) = (known, held.checked_sub(1)) {
+            let block = self.homes[home as usize].blocks[active];
+            let fresh = timeout == 0 || self.now < block.since.saturating_add(timeout);
+            if fresh && !self.draining.contains(&block.address) {
+                if let Some(port) = self.port_in_block(block, request) {
+                    return Ok(self.settle(request, known, block.address, port, Some(active)));
+                }
+            }
+        }
+        if held < usize::from(rules.max_blocks_per_address) {
+            match self.new_block(request, known) {
+                Ok(block) => {
+                    let port = self.port_in_block(block, request).ok_or(PoolError::Exhausted);
+                    let home = known.unwrap_or_else(|| self.add_home(request.subscriber, block.address));
+                    self.homes[home as usize].blocks.push(block);
+                    match port {
+                        Ok(port) => return Ok(self.settle(request, Some(home), block.address, port, Some(held))),
+                        Err(error) => {
+                            // All ports of the block rest from the last subscriber.
+                            self.homes[home as usize].blocks.pop();
+                            self.free_block(request.subscriber, block);
+                            if self.homes[home as usize].ports == 0 {
+                                self.home_index.remove(&request.subscriber);
+                                self.free_homes.push(home);
+                            }
+                            refusal = error;
+                        }
+                    }
+                }
+                Err(error) => refusal = error,
+            }
+        }
+        // An old block with free ports is better than a refusal.
+        for index in (0..held).rev() {
+            let Some(home) = known else { break };
+            let Some(&block) = self.homes[home as usize].blocks.get(index) else {
+                break;
+            };
+            if !self.draining.contains(&block.address) {
+                if let Some(port) = self.port_in_block(block, request) {
+                    return Ok(self.settle(request, known, block.address, port, Some(index)));
+                }
+            }
+        }
+        Err(refusal)
+    }
+
+    fn port_in_block(&mut self, block: Block, request: &Request) -> Option<u16> {
+        let (low, high) = self.block_ports(block.index);
+        self.port_in(block.address, low, high, request)
+    }
+
+    fn new_block(&mut self, request: &Request, known: Option<u32>) -> Result<Block, PoolError> {
+        let icmp_free = Request {
+            protocol: Protocol::Tcp,
+            ..*request
+        };
+        let number = self.choose_address(&icmp_free, known)?;
+        let count = self.blocks_per_address();
+        let from = if self.config.random {
+            self.random.below(count.max(1))
+        } else {
+            0
+        };
+        let address = self.addresses[number as usize].get_or_insert_default();
+        let blocks = address
+            .blocks
+            .get_or_insert_with(|| Box::new(BitTree::new(count, true)));
+        let index = blocks.next_wrapping(from).ok_or(PoolError::Exhausted)?;
+        blocks.remove(index);
+        if blocks.is_empty() {
+            self.available[0].remove(number);
+        }
+        self.usage.blocks += 1;
+        let event = Event::PortBlockAllocated {
+            subscriber: Ipv6Addr::from(request.subscriber),
+            address: self.address(number),
+            ports: self.block_ports(index),
+        };
+        self.events.push(event);
+        Ok(Block {
+            address: number,
+            index,
+            used: 0,
+            since: self.now,
+        })
+    }
+
+    /// Notes that a port of a block is not used any more; a block without used ports goes back.
+    fn release_block(&mut self, home: u32, number: u32, port: u16) {
+        if self.config.blocks.is_none() {
+            return;
+        }
+        let (low, _) = self.block_ports(0);
+        let size = u32::from(self.block_ports(0).1 - low) + 1;
+        let index = (u32::from(port) - u32::from(low)) / size;
+        let entry = &mut self.homes[home as usize];
+        let Some(at) = entry
+            .blocks
+            .iter()
+            .position(|block| block.address == number && block.index == index)
+        else {
+            return;
+        };
+        entry.blocks[at].used -= 1;
+        if entry.blocks[at].used == 0 {
+            let block = entry.blocks.remove(at);
+            let subscriber = entry.subscriber;
+            self.free_block(subscriber, block);
+        }
+    }
+
+    fn free_block(&mut self, subscriber: u128, block: Block) {
+        let event = Event::PortBlockReleased {
+            subscriber: Ipv6Addr::from(subscriber),
+            address: self.address(block.address),
+            ports: self.block_ports(block.index),
+        };
+        self.events.push(event);
+        self.usage.blocks -= 1;
+        if let Some(blocks) = self.addresses[block.address as usize]
+            .as_mut()
+            .and_then(|a| a.blocks.as_mut())
+        {
+            blocks.insert(block.index);
+        }
+        if !self.draining.contains(&block.address) {
+            self.available[0].insert(block.address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
