@@ -53,10 +53,16 @@ pub const fn finish(total: u64) -> u16 {
 
 /// RFC 1624 equation 3: the checksum after words that summed to `old` were replaced by words that sum to `new`.
 ///
-/// A checksum that was wrong stays wrong by the same amount.
+/// A checksum that was wrong stays wrong by the same amount. Where every new word is zero the message may now be all
+/// zero, and only 0xffff is right for that; it is right for any other message, too, whose checksum comes out as 0.
 #[inline]
 pub const fn update(checksum: u16, old: u64, new: u64) -> u16 {
-    !fold(!checksum as u64 + !fold(old) as u64 + new)
+    let result = !fold(!checksum as u64 + !fold(old) as u64 + new);
+    if result == 0 && new == 0 {
+        0xffff
+    } else {
+        result
+    }
 }
 
 /// Sum of the IPv6 pseudo header (RFC 8200 section 8.1).
