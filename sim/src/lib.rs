@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod card;
+pub mod compiled;
 pub mod engine;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod output;
 pub mod pcap;
 pub mod pins;

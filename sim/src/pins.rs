@@ -122,6 +122,11 @@ pub trait PinEngine: Send {
 /// Largest frame collected from a port: what the core can send, with room to show an error of it.
 const MAX_TX: usize = 64 << 10;
 
+enum Posted {
+    Write(bool, u32, u32),
+    Time(u64),
+}
+
 struct Read {
     due: u64,
     words: VecDeque<u64>,
@@ -133,7 +138,7 @@ pub struct Bench<P> {
     pins: P,
     memory: HostMemory,
     input: PinsIn,
-    writes: VecDeque<(bool, u32, u32)>,
+    posted: VecDeque<Posted>,
     rx: [VecDeque<(Vec<u8>, bool)>; 2],
     rx_at: [usize; 2],
     reads: VecDeque<Read>,
@@ -157,7 +162,7 @@ impl<P: PinEngine> Bench<P> {
                 mw_ready: true,
                 ..PinsIn::default()
             },
-            writes: VecDeque::new(),
+            posted: VecDeque::new(),
             rx: Default::default(),
             rx_at: [0; 2],
             reads: VecDeque::new(),
@@ -194,15 +199,27 @@ impl<P: PinEngine> Bench<P> {
     }
 
     fn queued(&self) -> bool {
-        !self.writes.is_empty() || self.rx.iter().any(|q| !q.is_empty()) || !self.reads.is_empty()
+        !self.posted.is_empty() || self.rx.iter().any(|q| !q.is_empty()) || !self.reads.is_empty()
     }
 
-    /// One clock. Frames enter only when `open`.
-    fn step(&mut self, open: bool) -> PinsOut {
+    /// One clock. Frames enter only when no write was left to make.
+    fn step(&mut self) -> PinsOut {
         let input = &mut self.input;
+        input.csr_write = false;
+        (input.csr_bar2, input.csr_addr, input.csr_wdata) = (false, 0, 0);
+        while let Some(posted) = self.posted.pop_front() {
+            match posted {
+                Posted::Time(ns) => input.time_ns = ns,
+                Posted::Write(bar2, offset, value) => {
+                    input.csr_write = true;
+                    (input.csr_bar2, input.csr_addr, input.csr_wdata) = (bar2, offset, value);
+                    break;
+                }
+            }
+        }
         for port in 0..2 {
             match self.rx[port].front() {
-                Some((frame, error)) if open => {
+                Some((frame, error)) if !input.csr_write => {
                     let at = self.rx_at[port];
                     let end = (at + 8).min(frame.len());
                     let mut word = [0; 8];
@@ -223,10 +240,6 @@ impl<P: PinEngine> Bench<P> {
                 }
             }
         }
-        (input.csr_write, input.csr_bar2, input.csr_addr, input.csr_wdata) = match self.writes.pop_front() {
-            Some((bar2, offset, value)) => (true, bar2, offset, value),
-            None => (false, false, 0, 0),
-        };
         input.mr_ready = self.reads.len() < READS_OUTSTANDING;
         (input.md_valid, input.md_data, input.md_last, input.md_error) = match self.reads.front() {
             Some(read) if read.due <= self.clocks => (
@@ -313,32 +326,31 @@ impl<P: PinEngine> Bench<P> {
         }
     }
 
-    fn drain_writes(&mut self) {
-        while !self.writes.is_empty() {
-            self.step(false);
+    fn make_posted(&mut self) {
+        while !self.posted.is_empty() {
+            self.step();
         }
     }
 }
 
 impl<P: PinEngine> Engine for Bench<P> {
     fn set_time(&mut self, ns: u64) -> Result<(), EngineError> {
-        self.drain_writes();
-        self.input.time_ns = ns;
+        self.posted.push_back(Posted::Time(ns));
         Ok(())
     }
 
     fn csr_write(&mut self, bar: Bar, offset: u32, value: u32) -> Result<(), EngineError> {
         check_write(bar, offset)?;
-        self.writes.push_back((bar == Bar::Bar2, offset, value));
+        self.posted.push_back(Posted::Write(bar == Bar::Bar2, offset, value));
         Ok(())
     }
 
     fn csr_read(&mut self, offset: u32) -> Result<u32, EngineError> {
         check_write(Bar::Bar0, offset)?;
-        self.drain_writes();
+        self.make_posted();
         self.input.csr_read = true;
         self.input.csr_raddr = offset as u16;
-        let mut output = self.step(true);
+        let mut output = self.step();
         self.input.csr_read = false;
         self.input.csr_raddr = 0;
         let mut clocks = 1;
@@ -346,7 +358,7 @@ impl<P: PinEngine> Engine for Bench<P> {
             if clocks == READ_CLOCKS {
                 return Err(EngineError::NoAnswer { offset, clocks });
             }
-            output = self.step(true);
+            output = self.step();
             clocks += 1;
         }
         Ok(output.csr_rdata)
@@ -366,7 +378,7 @@ impl<P: PinEngine> Engine for Bench<P> {
             if clocks >= max_clocks {
                 return Err(EngineError::Busy { clocks });
             }
-            let output = self.step(self.writes.is_empty());
+            let output = self.step();
             let still = output.idle && !self.queued() && self.collecting.iter().all(Option::is_none);
             quiet = if still { quiet + 1 } else { 0 };
         }
@@ -390,7 +402,7 @@ impl<P: PinEngine> Engine for Bench<P> {
 
     fn reset(&mut self) -> Result<(), EngineError> {
         self.pins.reset();
-        self.writes.clear();
+        self.posted.clear();
         self.rx = Default::default();
         self.rx_at = [0; 2];
         self.reads.clear();
