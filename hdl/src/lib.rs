@@ -14,11 +14,15 @@
     clippy::collapsible_if
 )]
 
+pub mod activity;
+pub mod cam;
 pub mod capture;
 pub mod classify;
+pub mod counters;
 pub mod csr;
 pub mod dma;
 pub mod egress;
+pub mod hash;
 pub mod ingress;
 pub mod inject;
 pub mod parse;
