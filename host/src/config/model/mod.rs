@@ -1,0 +1,330 @@
+//! Tree -> [`GatewayConfig`]: the commit checks and the defaults.
+//!
+//! Every check runs even when an earlier one failed, so that all problems are told at once. What a profile changes:
+//!
+//! | | `timers profile rfc` (default) | `timers profile junos` |
+//! |---|---|---|
+//! | timers | RFC 6146 section 4 | Junos |
+//! | mapping without `mapping-type` | endpoint-independent (RFC 6146 needs it) | a port per server |
+//! | filtering without `filtering-type` | endpoint-independent (RFC 6146 section 3.5.4) | address and port |
+//! | DF | RFC 7915, with and without `clear-dont-fragment-bit` | cleared below 1,280 bytes with it, else set |
+//! | unused mappings | go with their last session | stay 300 s |
+
+mod pool;
+mod rule;
+mod service_set;
+mod wire;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use nat64_driver::{GatewayConfig, LinkType};
+use nat64_layout::TICK_SHIFT;
+use nat64_xlate::config::{Limits, Timers};
+use nat64_xlate::Config;
+
+use super::place::Place;
+use super::problem::{Problem, ProblemKind, Warning, WarningKind, MAX_PROBLEMS};
+use super::schema::Support;
+use super::tree::{Node, Tree};
+use super::value::{count, number, prefix4, prefix6};
+
+/// What the configuration does not say itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildOptions {
+    /// What frames look like.
+    pub link_type: LinkType,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            link_type: LinkType::Ethernet,
+        }
+    }
+}
+
+/// Checks a configuration as a whole and makes the gateway's.
+///
+/// `xlate.activity_tick` is the card's ([`TICK_SHIFT`]), so that a translator without a card ends sessions when one
+/// with a card does.
+///
+/// # Errors
+/// Everything that is wrong, in one go: names that do not exist, wrong families and ranges, exclusive statements,
+/// required ones that are missing, overlapping pools, reserved addresses, and more entries than the card has.
+pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<Warning>), Vec<Problem>> {
+    let mut b = Builder::new(tree);
+    b.inert(tree.root());
+    let pools = b.pools();
+    let rules = b.rules(&pools);
+    let mut service_sets = b.service_sets(&rules, &pools);
+    let wire = b.wire(&mut service_sets);
+    let timers = b.timers();
+    let limits = b.limits();
+    b.card_limits(&service_sets, &pools, wire.units.len());
+    if b.problems.is_empty() {
+        let xlate = Config {
+            units: wire.units,
+            service_sets: service_sets.into_iter().map(|set| set.config).collect(),
+            pools: pools.into_iter().map(|pool| pool.config).collect(),
+            timers,
+            limits,
+            activity_tick: Duration::from_nanos(1 << TICK_SHIFT),
+        };
+        let config = GatewayConfig {
+            link_type: options.link_type,
+            ports: wire.ports,
+            units: wire.links,
+            xlate,
+        };
+        return Ok((config, b.warnings));
+    }
+    if b.problems.len() > MAX_PROBLEMS {
+        b.problems.truncate(MAX_PROBLEMS);
+        b.problems
+            .push(Problem::new(ProblemKind::TooMany { limit: MAX_PROBLEMS }, None));
+    }
+    Err(b.problems)
+}
+
+/// What all checks share.
+struct Builder<'t> {
+    root: &'t Node,
+    /// Defaults are those of Junos.
+    junos: bool,
+    prefix_lists: HashMap<&'t str, &'t Node>,
+    problems: Vec<Problem>,
+    warnings: Vec<Warning>,
+}
+
+/// Where a statement stands, for a problem.
+fn place(node: &Node) -> Option<Place> {
+    node.place().cloned()
+}
+
+/// The number of a leaf below `node`. Values were checked when they were read, so what is no number is not there.
+fn number_of(node: Option<&Node>, name: &str) -> Option<u64> {
+    let leaf = node?.child(name)?;
+    number(leaf.value()).or_else(|| count(leaf.value()))
+}
+
+/// The same as a `u32`, cut to the largest there is.
+fn u32_of(node: Option<&Node>, name: &str) -> Option<u32> {
+    number_of(node, name).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// The same as a `u16`, cut to the largest there is.
+fn u16_of(node: Option<&Node>, name: &str) -> Option<u16> {
+    number_of(node, name).map(|n| u16::try_from(n).unwrap_or(u16::MAX))
+}
+
+fn seconds_of(node: Option<&Node>, name: &str) -> Option<Duration> {
+    number_of(node, name).map(Duration::from_secs)
+}
+
+fn has(node: Option<&Node>, name: &str) -> bool {
+    node.is_some_and(|node| node.child(name).is_some())
+}
+
+/// Network address of an IPv4 prefix.
+fn network4(address: Ipv4Addr, length: u8) -> Ipv4Addr {
+    let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    Ipv4Addr::from(u32::from(address) & mask)
+}
+
+/// Network address of an IPv6 prefix.
+fn network6(address: Ipv6Addr, length: u8) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
+    Ipv6Addr::from(u128::from(address) & mask)
+}
+
+impl<'t> Builder<'t> {
+    fn new(tree: &'t Tree) -> Self {
+        let root = tree.root();
+        let profile = root.at(&["nat64-nic", "timers", "profile"]);
+        let lists = root
+            .child("policy-options")
+            .into_iter()
+            .flat_map(|p| p.all("prefix-list"));
+        Self {
+            root,
+            junos: profile.is_some_and(|profile| profile.value() == "junos"),
+            prefix_lists: lists.map(|list| (list.value(), list)).collect(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn problem(&mut self, text: impl Into<String>, at: &Node) {
+        self.problems.push(Problem::check(text, place(at)));
+    }
+
+    fn note(&mut self, text: impl Into<String>, at: &Node) {
+        self.warnings.push(Warning::note(text, place(at)));
+    }
+
+    fn own(&self) -> Option<&'t Node> {
+        self.root.child("nat64-nic")
+    }
+
+    /// Two statements that exclude each other; the problem stands at the second.
+    fn exclusive(&mut self, node: &Node, a: &str, b: &str) -> bool {
+        match (node.child(a), node.child(b)) {
+            (Some(_), Some(second)) => {
+                self.problem(format!("`{a}` and `{b}` exclude each other"), second);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Warns of statements that are accepted and do nothing, and of old spellings.
+    fn inert(&mut self, node: &Node) {
+        for child in node.children().iter().filter(|child| !child.is_inactive()) {
+            if let Support::NoEffect(why) = child.schema().support {
+                let kind = WarningKind::NoEffect {
+                    name: child.words(),
+                    why,
+                };
+                self.warnings.push(Warning::new(kind, place(child)));
+                continue;
+            }
+            if let (Some(old), Some(at)) = (child.schema().alias, child.place()) {
+                if at.text() == old {
+                    let kind = WarningKind::Deprecated {
+                        old,
+                        new: child.schema().name,
+                    };
+                    self.warnings.push(Warning::new(kind, at.clone()));
+                }
+            }
+            self.inert(child);
+        }
+    }
+
+    /// An IPv4 prefix cut to its network; warns when it had host bits.
+    fn masked4(&mut self, node: &Node) -> Option<(Ipv4Addr, u8)> {
+        let (address, length) = prefix4(node.value())?;
+        let network = network4(address, length);
+        if network != address {
+            self.note(
+                format!(
+                    "`{}` has bits past its length; {network}/{length} is used",
+                    node.value()
+                ),
+                node,
+            );
+        }
+        Some((network, length))
+    }
+
+    /// An IPv6 prefix cut to its network; warns when it had host bits.
+    fn masked6(&mut self, node: &Node) -> Option<(Ipv6Addr, u8)> {
+        let (address, length) = prefix6(node.value())?;
+        let network = network6(address, length);
+        if network != address {
+            self.note(
+                format!(
+                    "`{}` has bits past its length; {network}/{length} is used",
+                    node.value()
+                ),
+                node,
+            );
+        }
+        Some((network, length))
+    }
+
+    /// Session timers: profile, then the service sets' Junos statements, then `nat64-nic timers`.
+    fn timers(&mut self) -> Timers {
+        let mut timers = if self.junos { Timers::JUNOS } else { Timers::RFC };
+        let mut stated: HashMap<&str, &Node> = HashMap::new();
+        let sets = self
+            .root
+            .child("services")
+            .into_iter()
+            .flat_map(|s| s.all("service-set"));
+        for set in sets {
+            let options = set.child("service-set-options");
+            let tcp = options.and_then(|o| o.child("tcp-session"));
+            let non_tcp = options.and_then(|o| o.child("inactivity-non-tcp-timeout"));
+            let leaf = |name| tcp.and_then(|t| t.child(name));
+            let names = ["open-timeout", "close-timeout", "inactivity-tcp-timeout", "tcp-tickles"];
+            for node in non_tcp.into_iter().chain(names.into_iter().filter_map(leaf)) {
+                match stated.insert(node.name(), node) {
+                    Some(other) if other.value() != node.value() => self.problem(
+                        format!(
+                            "one set of timers serves all service sets, and another one says `{} {}`",
+                            node.name(),
+                            other.value()
+                        ),
+                        node,
+                    ),
+                    _ => {}
+                }
+            }
+        }
+        let value = |name: &str| stated.get(name).and_then(|node| number(node.value()));
+        if let Some(seconds) = value("inactivity-non-tcp-timeout") {
+            timers.udp = Duration::from_secs(seconds);
+            timers.icmp = timers.udp;
+        }
+        if let Some(seconds) = value("inactivity-tcp-timeout") {
+            timers.tcp_established = Duration::from_secs(seconds);
+        }
+        let (open, close) = (value("open-timeout"), value("close-timeout"));
+        if let Some(seconds) = open.max(close) {
+            timers.tcp_transitory = Duration::from_secs(seconds);
+            if let (Some(node), true) = (stated.get("close-timeout").copied(), open.is_some() && open != close) {
+                let text = format!("opening and closing TCP sessions share one timer (RFC 6146); {seconds} s is used");
+                self.note(text, node);
+            }
+        }
+        if let Some(probes) = value("tcp-tickles") {
+            timers.tcp_probes = u8::try_from(probes).unwrap_or(u8::MAX);
+        }
+        let own = self.own().and_then(|own| own.child("timers"));
+        // RFC 6146 section 4: name, place of the value, least value.
+        let table: [(&str, &mut Duration, u64); 6] = [
+            ("udp", &mut timers.udp, 120),
+            ("tcp-established", &mut timers.tcp_established, 7440),
+            ("tcp-transitory", &mut timers.tcp_transitory, 240),
+            ("tcp-incoming-syn", &mut timers.tcp_incoming_syn, 6),
+            ("icmp", &mut timers.icmp, 60),
+            ("fragment", &mut timers.fragment, 2),
+        ];
+        let mut low = Vec::new();
+        for (name, timer, least) in table {
+            if let Some(node) = own.and_then(|own| own.child(name)) {
+                if let Some(seconds) = number(node.value()) {
+                    *timer = Duration::from_secs(seconds);
+                    if seconds < least && !self.junos {
+                        low.push((
+                            format!("`{name} {seconds}` is less than the {least} s of RFC 6146"),
+                            node,
+                        ));
+                    }
+                }
+            }
+        }
+        for (text, node) in low {
+            self.note(text, node);
+        }
+        if let Some(probes) = number_of(own, "tcp-probes") {
+            timers.tcp_probes = u8::try_from(probes).unwrap_or(u8::MAX);
+        }
+        timers
+    }
+
+    fn limits(&mut self) -> Limits {
+        let own = self.own().and_then(|own| own.child("limits"));
+        let mut limits = Limits::default();
+        let set = |to: &mut u32, name| *to = u32_of(own, name).unwrap_or(*to);
+        set(&mut limits.sessions, "sessions");
+        set(&mut limits.bibs, "bibs");
+        set(&mut limits.stored_syns, "stored-syns");
+        set(&mut limits.icmp_errors_per_second, "icmp-errors-per-second");
+        limits.embryonic = u32_of(own, "embryonic");
+        limits
+    }
+}

@@ -1,0 +1,214 @@
+//! `nat64-nic`: what Junos has no statement for.
+
+use super::{container, field, flag, leaf, list, named, Field, Statement, Value, ADDRESS4, ADDRESS6, NAME};
+
+pub(super) static STATEMENTS: &[Statement] = &[
+    list("port", &[field(Value::Number(0, 1))], PORT, "A port of the card"),
+    container("timers", TIMERS, "Session timers"),
+    container("limits", LIMITS, "Limits over all service sets"),
+    list(
+        "service-set",
+        NAME,
+        SERVICE_SET,
+        "More of a service set of the same name",
+    ),
+    list("pool", NAME, POOL, "More of a pool of the same name"),
+];
+
+static PORT: &[Statement] = &[
+    leaf("mac", &[field(Value::Mac)], "Our Ethernet address").default("02:4e:36:34:00:00 and 02:4e:36:34:00:01"),
+    leaf(
+        "unmatched",
+        &[field(Value::Word(&["drop", "forward", "punt"]))],
+        "Packets that no unit or rule matches",
+    )
+    .default("drop"),
+    list(
+        "unit",
+        &[field(Value::Number(0, 16_384))],
+        UNIT,
+        "A VLAN of the port, or its untagged frames",
+    ),
+];
+
+const VLAN: Value = Value::Number(1, 4094);
+/// The card takes packets of 1,500 bytes; IPv6 needs links of 1,280.
+const MTU: Value = Value::Number(1280, 1500);
+
+static UNIT: &[Statement] = &[
+    leaf("vlan-id", &[field(VLAN)], "VLAN of its frames; excludes `vlan-tags`").default("untagged"),
+    leaf(
+        "vlan-tags",
+        &[named("outer", VLAN), named("inner", VLAN)],
+        "Both VLANs of its frames",
+    )
+    .default("untagged"),
+    leaf(
+        "side",
+        &[field(Value::Word(&["inside", "outside", "both"]))],
+        "Where its IPv6 or IPv4 packets come from",
+    )
+    .default("inside on port 0, outside on port 1"),
+    leaf("service-set", NAME, "Service set of its packets").default("the only one there is"),
+    leaf("mtu", &[field(MTU)], "Largest IP packet, bytes").default("1500"),
+    flag(
+        "no-auto-last-hop",
+        "Answer by route, not to the Ethernet address the request came from",
+    ),
+    container(
+        "family",
+        &[
+            container(
+                "inet6",
+                &[
+                    list(
+                        "address",
+                        &[field(Value::Host6)],
+                        &[],
+                        "Our address and the length of the prefix on the link",
+                    ),
+                    leaf("gateway", ADDRESS6, "Next hop of all other destinations"),
+                ],
+                "IPv6",
+            ),
+            container(
+                "inet",
+                &[
+                    list(
+                        "address",
+                        &[field(Value::Host4)],
+                        &[],
+                        "Our address and the length of the prefix on the link",
+                    ),
+                    leaf("gateway", ADDRESS4, "Next hop of all other destinations"),
+                ],
+                "IPv4",
+            ),
+        ],
+        "Addresses",
+    )
+    .default("none: every destination is on the link"),
+];
+
+const SECONDS: &[Field] = &[field(Value::Number(1, 86_400))];
+
+const fn seconds(name: &'static str, help: &'static str, default: &'static str) -> Statement {
+    leaf(name, SECONDS, help).default(default)
+}
+
+static TIMERS: &[Statement] = &[
+    leaf(
+        "profile",
+        &[field(Value::Word(&["rfc", "junos"]))],
+        "Defaults of timers, mapping, filtering and DF",
+    )
+    .default("rfc"),
+    seconds("udp", "Idle UDP session", "rfc 300, junos 30"),
+    seconds("tcp-established", "Idle established TCP session", "rfc 7440, junos 30"),
+    seconds(
+        "tcp-transitory",
+        "TCP session that opens or closes",
+        "rfc 240, junos 30",
+    ),
+    seconds("tcp-incoming-syn", "Stored SYN from outside", "rfc 6, junos 6"),
+    seconds("icmp", "Idle ICMP session", "rfc 60, junos 30"),
+    seconds("fragment", "Fragment waiting for the others", "rfc 2, junos 4"),
+    leaf(
+        "tcp-probes",
+        &[field(Value::Number(0, 30))],
+        "Probes before an idle TCP session is removed",
+    )
+    .default("rfc 1, junos 4"),
+];
+
+const LIMIT: &[Field] = &[field(Value::Count(1, u32::MAX as u64))];
+
+const fn limit(name: &'static str, help: &'static str, default: &'static str) -> Statement {
+    leaf(name, LIMIT, help).default(default)
+}
+
+static LIMITS: &[Statement] = &[
+    limit("sessions", "Sessions", "1048576"),
+    limit("bibs", "BIB entries", "1048576"),
+    limit("stored-syns", "Stored SYNs from outside", "1024"),
+    limit("embryonic", "TCP sessions that are not established", "no limit"),
+    limit(
+        "icmp-errors-per-second",
+        "ICMP errors sent, with a burst of the same size",
+        "1000",
+    ),
+];
+
+const PORT_NUMBER: Value = Value::Number(0, 65_535);
+
+const BINDING: &[Field] = &[
+    field(Value::Word(&["tcp", "udp", "icmp"])),
+    named("inside", Value::Address6),
+    named("port", PORT_NUMBER),
+    named("outside", Value::Address4),
+    named("port", PORT_NUMBER),
+];
+
+static SERVICE_SET: &[Statement] = &[
+    leaf(
+        "eim-scope",
+        &[field(Value::Word(&["service-set", "rule-term"]))],
+        "How far one mapping of a client reaches",
+    )
+    .default("rule-term"),
+    leaf(
+        "on-conflict",
+        &[field(Value::Word(&["drop", "reallocate"]))],
+        "Second session with the same server and port",
+    )
+    .default("reallocate"),
+    leaf(
+        "mapping",
+        &[field(Value::Word(&[
+            "endpoint-independent",
+            "address-and-port-dependent",
+        ]))],
+        "Mapping of terms without `mapping-type`",
+    )
+    .default("endpoint-independent with `timers profile rfc`, address-and-port-dependent with `junos`"),
+    leaf(
+        "filtering",
+        &[field(Value::Word(&[
+            "endpoint-independent",
+            "address-dependent",
+            "address-and-port-dependent",
+        ]))],
+        "Filtering of terms without `filtering-type`",
+    )
+    .default("endpoint-independent with `timers profile rfc`, address-and-port-dependent with `junos`"),
+    flag(
+        "strict-well-known-prefix",
+        "Refuse non-global IPv4 addresses under 64:ff9b::/96 (RFC 6052)",
+    )
+    .default("this one"),
+    flag("no-strict-well-known-prefix", "Translate them"),
+    flag("no-outside-tcp-open", "TCP sessions are opened from inside only"),
+    leaf(
+        "subscriber-prefix-length",
+        &[field(Value::Word(&["48", "56", "64", "128"]))],
+        "What counts as one client",
+    )
+    .default("128"),
+    list(
+        "static-binding",
+        BINDING,
+        &[leaf("rule", NAME, "Rule"), leaf("term", NAME, "Term")],
+        "A mapping that always exists; `port` is the identifier for icmp",
+    )
+    .inline(),
+];
+
+static POOL: &[Statement] = &[
+    leaf(
+        "quarantine",
+        &[field(Value::Number(0, 86_400))],
+        "Seconds a freed port rests (RFC 6888 asks for 120)",
+    )
+    .default("0"),
+    list("drain", ADDRESS4, &[], "Address that gets no new mappings"),
+];
