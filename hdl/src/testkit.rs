@@ -173,7 +173,7 @@ impl<B: Clocked> Bench<B> {
 
 /// What iverilog says about text that RustHDL always emits and that means nothing: no time unit is given, and a
 /// memory in an `always @(*)` is watched word by word.
-fn tolerated(line: &str) -> bool {
+pub(crate) fn tolerated(line: &str) -> bool {
     line.contains("timescale") || line.contains("sensitive to all")
 }
 

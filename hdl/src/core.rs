@@ -1,0 +1,493 @@
+//! The core: everything between the ports, the registers and host memory.
+//!
+//! See ARCHITECTURE.md ("The card") for the drawing, the pins and the order of events. This file only connects blocks and
+//! decides when a frame may enter: the header pipeline never stalls, so a frame is admitted only while the decision FIFO of
+//! `Egress` and the payload ring have room for everything that is in flight. Undoing that loses decisions, and with them
+//! frames, without a trace.
+//!
+//! Latency, first beat in to first beat out of a gapless frame: [`latency`] clocks, whatever its length.
+
+use nat64_layout::{Geometry, HEADER_BYTES, MAX_FRAME};
+use rust_hdl::prelude::*;
+
+use crate::activity::Activity;
+use crate::cam::{self, SessionCam};
+use crate::capture::Capture;
+use crate::classify::{self, Classify};
+use crate::counters::Counters;
+use crate::csr::Csr;
+use crate::dma::DmaMerge;
+use crate::egress::Egress;
+use crate::ingress::Ingress;
+use crate::inject::Inject;
+use crate::parse::{self, Parse};
+use crate::prim::{BlockRam, Quiet, Reg};
+use crate::punt::Punt;
+use crate::rewrite::{self, Rewrite};
+use crate::wide::Wide;
+use crate::FastBlock;
+
+/// Frames between ingress and the exit of the decision FIFO, at most. The FIFO holds 16; `room` is seen a few clocks late,
+/// when up to two more frames may have started.
+pub const FRAMES_IN_FLIGHT: usize = 12;
+/// Beats of the payload ring kept free beside one longest frame: what is written before `used` shows it.
+pub const RING_MARGIN: usize = 16;
+
+/// The core at 64 bits: 8 Gbit/s at 125 MHz, 10 Gbit/s at 156.25 MHz; 2,048 sessions.
+pub type Core64 = Core<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+/// The core at 128 bits.
+pub type Core128 = Core<128, 6, 4, 8, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+/// The core at 512 bits.
+pub type Core512 = Core<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+
+/// Clocks from the first beat in at a port to the first beat out, for a core with `header_beats` beats of header window.
+pub const fn latency(header_beats: usize) -> usize {
+    EDGES + header_beats + parse::LATENCY + classify::LATENCY + cam::LATENCY + rewrite::LATENCY
+}
+
+/// The clocks of ingress, capture and egress in [`latency`].
+const EDGES: usize = 8;
+
+/// See the module documentation.
+#[derive(FastBlock)]
+pub struct Core<
+    const W: usize,
+    const HB: usize,
+    const LB: usize,
+    const RN: usize,
+    const RECORD_LOG2: usize,
+    const BUCKET_LOG2: usize,
+> {
+    /// The one clock.
+    pub clock: Signal<In, Clock>,
+    /// Card time, ns.
+    pub time_ns: Signal<In, Wide<64>>,
+    /// Port 0 offers a beat.
+    pub rx0_valid: Signal<In, Bit>,
+    /// Bytes, the first most significant.
+    pub rx0_data: Signal<In, Wide<W>>,
+    /// Valid bytes of the last beat, 0 = all.
+    pub rx0_count: Signal<In, Bits<LB>>,
+    /// First beat of a frame.
+    pub rx0_first: Signal<In, Bit>,
+    /// Last beat of a frame.
+    pub rx0_last: Signal<In, Bit>,
+    /// The frame is damaged; with `last`.
+    pub rx0_error: Signal<In, Bit>,
+    /// The beat is taken.
+    pub rx0_ready: Signal<Out, Bit>,
+    /// Port 1 offers a beat.
+    pub rx1_valid: Signal<In, Bit>,
+    /// Bytes, the first most significant.
+    pub rx1_data: Signal<In, Wide<W>>,
+    /// Valid bytes of the last beat, 0 = all.
+    pub rx1_count: Signal<In, Bits<LB>>,
+    /// First beat of a frame.
+    pub rx1_first: Signal<In, Bit>,
+    /// Last beat of a frame.
+    pub rx1_last: Signal<In, Bit>,
+    /// The frame is damaged; with `last`.
+    pub rx1_error: Signal<In, Bit>,
+    /// The beat is taken.
+    pub rx1_ready: Signal<Out, Bit>,
+    /// A beat leaves by port 0.
+    pub tx0_valid: Signal<Out, Bit>,
+    /// Bytes, the first most significant.
+    pub tx0_data: Signal<Out, Wide<W>>,
+    /// Valid bytes of the last beat, 0 = all.
+    pub tx0_count: Signal<Out, Bits<LB>>,
+    /// First beat of a frame.
+    pub tx0_first: Signal<Out, Bit>,
+    /// Last beat of a frame.
+    pub tx0_last: Signal<Out, Bit>,
+    /// The frame must not be taken as good; with `last`.
+    pub tx0_error: Signal<Out, Bit>,
+    /// The beat is taken.
+    pub tx0_ready: Signal<In, Bit>,
+    /// A beat leaves by port 1.
+    pub tx1_valid: Signal<Out, Bit>,
+    /// Bytes, the first most significant.
+    pub tx1_data: Signal<Out, Wide<W>>,
+    /// Valid bytes of the last beat, 0 = all.
+    pub tx1_count: Signal<Out, Bits<LB>>,
+    /// First beat of a frame.
+    pub tx1_first: Signal<Out, Bit>,
+    /// Last beat of a frame.
+    pub tx1_last: Signal<Out, Bit>,
+    /// The frame must not be taken as good; with `last`.
+    pub tx1_error: Signal<Out, Bit>,
+    /// The beat is taken.
+    pub tx1_ready: Signal<In, Bit>,
+    /// A register or window write.
+    pub csr_write: Signal<In, Bit>,
+    /// It goes to BAR2 (else BAR0).
+    pub csr_bar2: Signal<In, Bit>,
+    /// Byte address in the BAR.
+    pub csr_addr: Signal<In, Bits<24>>,
+    /// Word to write.
+    pub csr_wdata: Signal<In, Bits<32>>,
+    /// A read of BAR0.
+    pub csr_read: Signal<In, Bit>,
+    /// Its byte address.
+    pub csr_raddr: Signal<In, Bits<16>>,
+    /// The word that was read is on `csr_rdata`.
+    pub csr_done: Signal<Out, Bit>,
+    /// That word.
+    pub csr_rdata: Signal<Out, Bits<32>>,
+    /// A word for host memory.
+    pub mw_valid: Signal<Out, Bit>,
+    /// It is taken.
+    pub mw_ready: Signal<In, Bit>,
+    /// Its address.
+    pub mw_addr: Signal<Out, Wide<64>>,
+    /// The word, byte 0 least significant.
+    pub mw_data: Signal<Out, Wide<64>>,
+    /// First of a burst.
+    pub mw_first: Signal<Out, Bit>,
+    /// Last of a burst.
+    pub mw_last: Signal<Out, Bit>,
+    /// A read request.
+    pub mr_valid: Signal<Out, Bit>,
+    /// It is taken.
+    pub mr_ready: Signal<In, Bit>,
+    /// Its address.
+    pub mr_addr: Signal<Out, Wide<64>>,
+    /// Bytes.
+    pub mr_len: Signal<Out, Bits<13>>,
+    /// A word that was read.
+    pub md_valid: Signal<In, Bit>,
+    /// The word.
+    pub md_data: Signal<In, Wide<64>>,
+    /// Last of its request.
+    pub md_last: Signal<In, Bit>,
+    /// The read failed.
+    pub md_error: Signal<In, Bit>,
+    /// It is taken.
+    pub md_ready: Signal<Out, Bit>,
+    /// One-clock pulses: exception ring, inject or dump.
+    pub irq: Signal<Out, Bits<2>>,
+    /// Nothing is in flight.
+    pub idle: Signal<Out, Bit>,
+    csr: Csr,
+    ingress: Ingress<W, LB>,
+    capture: Capture<W, HB, LB, RN>,
+    ring: BlockRam<Wide<W>, RN>,
+    parse: Parse,
+    classify: Classify,
+    cam: SessionCam<RECORD_LOG2, BUCKET_LOG2>,
+    rewrite: Rewrite,
+    egress: Egress<W, LB, RN>,
+    punt: Punt<W, LB>,
+    inject: Inject<W, LB>,
+    counters: Counters,
+    activity: Activity<RECORD_LOG2>,
+    dma: DmaMerge,
+    in_flight: Reg<Bits<7>>,
+    room: Reg<Bit>,
+    used: Reg<Bits<RN>>,
+    quiet: Reg<Bit>,
+    started: Signal<Local, Bit>,
+    occupied: Signal<Local, Bits<RN>>,
+    ring_limit: Constant<Bits<RN>>,
+    frame_limit: Constant<Bits<7>>,
+    _quiet: Quiet,
+}
+
+impl<
+        const W: usize,
+        const HB: usize,
+        const LB: usize,
+        const RN: usize,
+        const RECORD_LOG2: usize,
+        const BUCKET_LOG2: usize,
+    > Default for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2>
+{
+    fn default() -> Self {
+        let beats = W / 8;
+        assert_eq!(1 << LB, beats, "LB is log2 of the bytes of a beat");
+        assert_eq!(HB, HEADER_BYTES.div_ceil(beats), "HB is the beats of the header window");
+        let longest = MAX_FRAME.div_ceil(beats);
+        assert!(
+            1usize << RN >= 2 * longest + RING_MARGIN,
+            "the payload ring holds two frames"
+        );
+        let geometry = Geometry {
+            record_log2: RECORD_LOG2,
+            bucket_log2: BUCKET_LOG2,
+            stash: nat64_layout::STASH,
+        };
+        Self {
+            clock: Default::default(),
+            time_ns: Default::default(),
+            rx0_valid: Default::default(),
+            rx0_data: Default::default(),
+            rx0_count: Default::default(),
+            rx0_first: Default::default(),
+            rx0_last: Default::default(),
+            rx0_error: Default::default(),
+            rx0_ready: Default::default(),
+            rx1_valid: Default::default(),
+            rx1_data: Default::default(),
+            rx1_count: Default::default(),
+            rx1_first: Default::default(),
+            rx1_last: Default::default(),
+            rx1_error: Default::default(),
+            rx1_ready: Default::default(),
+            tx0_valid: Default::default(),
+            tx0_data: Default::default(),
+            tx0_count: Default::default(),
+            tx0_first: Default::default(),
+            tx0_last: Default::default(),
+            tx0_error: Default::default(),
+            tx0_ready: Default::default(),
+            tx1_valid: Default::default(),
+            tx1_data: Default::default(),
+            tx1_count: Default::default(),
+            tx1_first: Default::default(),
+            tx1_last: Default::default(),
+            tx1_error: Default::default(),
+            tx1_ready: Default::default(),
+            csr_write: Default::default(),
+            csr_bar2: Default::default(),
+            csr_addr: Default::default(),
+            csr_wdata: Default::default(),
+            csr_read: Default::default(),
+            csr_raddr: Default::default(),
+            csr_done: Default::default(),
+            csr_rdata: Default::default(),
+            mw_valid: Default::default(),
+            mw_ready: Default::default(),
+            mw_addr: Default::default(),
+            mw_data: Default::default(),
+            mw_first: Default::default(),
+            mw_last: Default::default(),
+            mr_valid: Default::default(),
+            mr_ready: Default::default(),
+            mr_addr: Default::default(),
+            mr_len: Default::default(),
+            md_valid: Default::default(),
+            md_data: Default::default(),
+            md_last: Default::default(),
+            md_error: Default::default(),
+            md_ready: Default::default(),
+            irq: Default::default(),
+            idle: Default::default(),
+            csr: Csr::new(geometry, beats, latency(HB)),
+            ingress: Default::default(),
+            capture: Default::default(),
+            ring: Default::default(),
+            parse: Default::default(),
+            classify: Default::default(),
+            cam: Default::default(),
+            rewrite: Default::default(),
+            egress: Default::default(),
+            punt: Default::default(),
+            inject: Default::default(),
+            counters: Default::default(),
+            activity: Default::default(),
+            dma: Default::default(),
+            in_flight: Default::default(),
+            room: Default::default(),
+            used: Default::default(),
+            quiet: Default::default(),
+            started: Default::default(),
+            occupied: Default::default(),
+            ring_limit: Constant::new((((1usize << RN) - longest - RING_MARGIN) as u64).into()),
+            frame_limit: Constant::new((FRAMES_IN_FLIGHT as u64).into()),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<
+        const W: usize,
+        const HB: usize,
+        const LB: usize,
+        const RN: usize,
+        const RECORD_LOG2: usize,
+        const BUCKET_LOG2: usize,
+    > Logic for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2>
+{
+    #[hdl_gen]
+    fn update(&mut self) {
+        clock!(
+            self, clock, csr, ingress, capture, ring, parse, classify, cam, rewrite, egress, punt, inject, counters,
+            activity, dma
+        );
+        dff_setup!(self, clock, in_flight, room, used, quiet);
+        // control
+        self.csr.csr_write.next = self.csr_write.val();
+        self.csr.csr_bar2.next = self.csr_bar2.val();
+        self.csr.csr_addr.next = self.csr_addr.val();
+        self.csr.csr_wdata.next = self.csr_wdata.val();
+        self.csr.csr_read.next = self.csr_read.val();
+        self.csr.csr_raddr.next = self.csr_raddr.val();
+        self.csr_done.next = self.csr.csr_done.val();
+        self.csr_rdata.next = self.csr.csr_rdata.val();
+        self.csr.time_ns.next = self.time_ns.val();
+        self.csr.exc_head.next = self.punt.head.val();
+        self.csr.inj_head.next = self.inject.head.val();
+        self.ingress.write.next = self.csr.write.val();
+        self.classify.write.next = self.csr.write.val();
+        self.cam.write.next = self.csr.write.val();
+        self.rewrite.write.next = self.csr.write.val();
+        self.punt.write.next = self.csr.write.val();
+        self.inject.write.next = self.csr.write.val();
+        self.activity.write.next = self.csr.write.val();
+        self.cam.window.next = self.csr.window.val();
+        // in
+        self.ingress.rx0_valid.next = self.rx0_valid.val();
+        self.ingress.rx0_data.next = self.rx0_data.val();
+        self.ingress.rx0_count.next = self.rx0_count.val();
+        self.ingress.rx0_first.next = self.rx0_first.val();
+        self.ingress.rx0_last.next = self.rx0_last.val();
+        self.ingress.rx0_error.next = self.rx0_error.val();
+        self.rx0_ready.next = self.ingress.rx0_ready.val();
+        self.ingress.rx1_valid.next = self.rx1_valid.val();
+        self.ingress.rx1_data.next = self.rx1_data.val();
+        self.ingress.rx1_count.next = self.rx1_count.val();
+        self.ingress.rx1_first.next = self.rx1_first.val();
+        self.ingress.rx1_last.next = self.rx1_last.val();
+        self.ingress.rx1_error.next = self.rx1_error.val();
+        self.rx1_ready.next = self.ingress.rx1_ready.val();
+        self.ingress.room.next = self.room.q.val();
+        self.capture.valid.next = self.ingress.valid.val();
+        self.capture.data.next = self.ingress.data.val();
+        self.capture.count.next = self.ingress.count.val();
+        self.capture.first.next = self.ingress.first.val();
+        self.capture.last.next = self.ingress.last.val();
+        self.capture.port.next = self.ingress.port.val();
+        self.capture.fault.next = self.ingress.fault.val();
+        self.ring.write.next = self.capture.ring_write.val();
+        self.ring.write_address.next = self.capture.ring_address.val();
+        self.ring.write_data.next = self.capture.ring_data.val();
+        self.ring.read_address.next = self.egress.ring_address.val();
+        self.egress.ring_data.next = self.ring.read_data.val();
+        // header pipeline
+        self.parse.valid.next = self.capture.header_valid.val();
+        self.parse.port.next = self.capture.header_port.val();
+        self.parse.header.next = self.capture.header.val();
+        self.classify.valid.next = self.parse.out_valid.val();
+        self.classify.phv.next = self.parse.out_phv.val();
+        self.cam.valid.next = self.classify.out_valid.val();
+        self.cam.phv.next = self.classify.out_phv.val();
+        self.cam.key.next = self.classify.out_key.val();
+        self.rewrite.valid.next = self.cam.out_valid.val();
+        self.rewrite.phv.next = self.cam.out_phv.val();
+        self.rewrite.found.next = self.cam.found.val();
+        self.egress.push.next = self.rewrite.out_valid.val();
+        self.egress.decision.next = self.rewrite.decision.val();
+        self.egress.end_valid.next = self.capture.end_valid.val();
+        self.egress.end_bytes.next = self.capture.end_bytes.val();
+        self.egress.end_fault.next = self.capture.end_fault.val();
+        self.egress.written.next = self.capture.written.val();
+        // out
+        self.tx0_valid.next = self.egress.tx0_valid.val();
+        self.tx0_data.next = self.egress.tx0_data.val();
+        self.tx0_count.next = self.egress.tx0_count.val();
+        self.tx0_first.next = self.egress.tx0_first.val();
+        self.tx0_last.next = self.egress.tx0_last.val();
+        self.tx0_error.next = self.egress.tx0_error.val();
+        self.egress.tx0_ready.next = self.tx0_ready.val();
+        self.tx1_valid.next = self.egress.tx1_valid.val();
+        self.tx1_data.next = self.egress.tx1_data.val();
+        self.tx1_count.next = self.egress.tx1_count.val();
+        self.tx1_first.next = self.egress.tx1_first.val();
+        self.tx1_last.next = self.egress.tx1_last.val();
+        self.tx1_error.next = self.egress.tx1_error.val();
+        self.egress.tx1_ready.next = self.tx1_ready.val();
+        self.punt.punt_valid.next = self.egress.punt_valid.val();
+        self.punt.punt_data.next = self.egress.punt_data.val();
+        self.punt.punt_count.next = self.egress.punt_count.val();
+        self.punt.punt_first.next = self.egress.punt_first.val();
+        self.punt.punt_last.next = self.egress.punt_last.val();
+        self.punt.punt_abort.next = self.egress.punt_abort.val();
+        self.punt.punt_meta.next = self.egress.punt_meta.val();
+        self.egress.inj_valid.next = self.inject.inj_valid.val();
+        self.egress.inj_data.next = self.inject.inj_data.val();
+        self.egress.inj_count.next = self.inject.inj_count.val();
+        self.egress.inj_first.next = self.inject.inj_first.val();
+        self.egress.inj_last.next = self.inject.inj_last.val();
+        self.egress.inj_port.next = self.inject.inj_port.val();
+        self.inject.inj_ready.next = self.egress.inj_ready.val();
+        self.punt.time_ns.next = self.time_ns.val();
+        // host memory
+        self.dma.a_valid.next = self.punt.mw_valid.val();
+        self.dma.a_addr.next = self.punt.mw_addr.val();
+        self.dma.a_data.next = self.punt.mw_data.val();
+        self.dma.a_first.next = self.punt.mw_first.val();
+        self.dma.a_last.next = self.punt.mw_last.val();
+        self.punt.mw_ready.next = self.dma.a_ready.val();
+        self.dma.b_valid.next = self.inject.mw_valid.val();
+        self.dma.b_addr.next = self.inject.mw_addr.val();
+        self.dma.b_data.next = self.inject.mw_data.val();
+        self.dma.b_first.next = self.inject.mw_first.val();
+        self.dma.b_last.next = self.inject.mw_last.val();
+        self.inject.mw_ready.next = self.dma.b_ready.val();
+        self.dma.c_valid.next = self.activity.mw_valid.val();
+        self.dma.c_addr.next = self.activity.mw_addr.val();
+        self.dma.c_data.next = self.activity.mw_data.val();
+        self.dma.c_first.next = self.activity.mw_first.val();
+        self.dma.c_last.next = self.activity.mw_last.val();
+        self.activity.mw_ready.next = self.dma.c_ready.val();
+        self.mw_valid.next = self.dma.mw_valid.val();
+        self.mw_addr.next = self.dma.mw_addr.val();
+        self.mw_data.next = self.dma.mw_data.val();
+        self.mw_first.next = self.dma.mw_first.val();
+        self.mw_last.next = self.dma.mw_last.val();
+        self.dma.mw_ready.next = self.mw_ready.val();
+        self.mr_valid.next = self.inject.mr_valid.val();
+        self.mr_addr.next = self.inject.mr_addr.val();
+        self.mr_len.next = self.inject.mr_len.val();
+        self.inject.mr_ready.next = self.mr_ready.val();
+        self.inject.md_valid.next = self.md_valid.val();
+        self.inject.md_data.next = self.md_data.val();
+        self.inject.md_last.next = self.md_last.val();
+        self.inject.md_error.next = self.md_error.val();
+        self.md_ready.next = self.inject.md_ready.val();
+        // counters and activity
+        self.counters.tally0.next = self.egress.tally.val();
+        self.counters.tally1.next = self.ingress.tally.val();
+        self.counters.tally2.next = self.punt.tally.val();
+        self.counters.tally3.next = self.inject.tally.val();
+        self.counters.translated.next = self.egress.done.val();
+        self.counters.in_valid.next = self.ingress.frame_valid.val();
+        self.counters.in_port.next = self.ingress.frame_port.val();
+        self.counters.in_bytes.next = self.ingress.frame_bytes.val();
+        self.counters.out_valid0.next = self.egress.sent0_valid.val();
+        self.counters.out_bytes0.next = self.egress.sent0_bytes.val();
+        self.counters.out_valid1.next = self.egress.sent1_valid.val();
+        self.counters.out_bytes1.next = self.egress.sent1_bytes.val();
+        self.counters.read.next = self.csr.counter_read.val();
+        self.counters.address.next = self.csr.counter_address.val();
+        self.csr.counter_done.next = self.counters.read_done.val();
+        self.csr.counter_data.next = self.counters.read_data.val();
+        self.activity.time_ns.next = self.time_ns.val();
+        self.activity.translated.next = self.egress.done.val();
+        self.activity.commit.next = self.cam.commit.val();
+        // admission: frames in flight are bounded by the decision FIFO, their beats by the payload ring
+        self.started.next = self.ingress.valid.val() & self.ingress.first.val();
+        if self.started.val() & !self.egress.credit.val() {
+            self.in_flight.d.next = self.in_flight.q.val() + 1;
+        }
+        if !self.started.val() & self.egress.credit.val() {
+            self.in_flight.d.next = self.in_flight.q.val() - 1;
+        }
+        self.occupied.next = self.capture.written.val() - self.egress.release.val();
+        self.used.d.next = self.occupied.val();
+        self.room.d.next =
+            (self.used.q.val() < self.ring_limit.val()) & (self.in_flight.q.val() < self.frame_limit.val());
+        // the state of the whole
+        self.irq.next = bit_cast::<2, 1>(self.punt.irq.val().into())
+            | (bit_cast::<2, 1>((self.inject.irq.val() | self.activity.irq.val()).into()) << 1);
+        self.quiet.d.next = (self.in_flight.q.val() == 0)
+            & self.ingress.idle.val()
+            & self.capture.idle.val()
+            & !self.egress.busy.val()
+            & !self.punt.busy.val()
+            & !self.inject.busy.val()
+            & !self.activity.busy.val()
+            & !self.dma.busy.val();
+        self.idle.next = self.quiet.q.val();
+    }
+}

@@ -1,0 +1,66 @@
+//! Verilog text of the cores.
+
+use rust_hdl::prelude::*;
+
+use crate::core::{Core128, Core512, Core64};
+
+/// Name of the top module in the exported text (RustHDL gives no choice).
+pub const TOP: &str = "top";
+
+/// Bus widths that [`core_verilog`] exports.
+pub const WIDTHS: [usize; 3] = [64, 128, 512];
+
+/// The core as Verilog-2005 with the pins of ARCHITECTURE.md; `None` for a width there is no core of.
+///
+/// Builds the core on a thread of its own, because it is larger than an ordinary stack.
+pub fn core_verilog(width: usize) -> Option<String> {
+    fn text<B: Block + Default>() -> String {
+        let mut core = Box::<B>::default();
+        core.connect_all();
+        generate_verilog(core.as_ref())
+    }
+    let build = match width {
+        64 => text::<Core64>,
+        128 => text::<Core128>,
+        512 => text::<Core512>,
+        _ => return None,
+    };
+    let thread = std::thread::Builder::new()
+        .name("export".into())
+        .stack_size(STACK_BYTES)
+        .spawn(build)
+        .ok()?;
+    thread.join().ok()
+}
+
+/// Stack a thread needs to hold a core while it is built.
+pub const STACK_BYTES: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn every_width_elaborates_without_a_warning() {
+        for width in WIDTHS {
+            let text = core_verilog(width).expect("a core of this width exports");
+            let file = std::env::temp_dir().join(format!("nat64-core{width}-{}.v", std::process::id()));
+            std::fs::write(&file, text).unwrap();
+            let out = Command::new("iverilog")
+                .args(["-g2005", "-Wall", "-t", "null", "-s", TOP])
+                .arg(&file)
+                .output()
+                .unwrap_or_else(|e| panic!("iverilog: {e}; run `cargo xtask setup`"));
+            let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+            let said: Vec<&str> = said.lines().filter(|line| !crate::testkit::tolerated(line)).collect();
+            assert!(out.status.success() && said.is_empty(), "W = {width}: {}", said.join("\n"));
+            let _ = std::fs::remove_file(&file);
+        }
+    }
+
+    #[test]
+    fn there_is_no_core_of_other_widths() {
+        assert!(core_verilog(96).is_none());
+    }
+}
