@@ -4,6 +4,8 @@
 
 pub mod config;
 pub mod dma;
+pub mod link;
+pub mod neigh;
 pub mod ring;
 pub mod table;
 pub mod transport;
