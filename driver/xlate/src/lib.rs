@@ -8,9 +8,15 @@
 pub mod checksum;
 pub mod config;
 pub mod effect;
+pub mod fragment;
+pub mod icmp;
+pub mod icmp_error;
+pub mod keyed;
 pub mod packet;
+pub mod pool;
 pub mod rfc6052;
 pub mod translate;
+pub mod wheel;
 
 pub use config::Config;
 pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
