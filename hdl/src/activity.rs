@@ -1,10 +1,10 @@
 //! Activity stamps and counters of the sessions, and the engine that copies them to host memory.
 
-use crate::FastBlock;
 use crate::cam::Commit;
 use crate::prim::{Quiet, Reg};
 use crate::types::{RegisterWrite, Translated};
-use crate::wide::{Wide, bits_literal};
+use crate::wide::{bits_literal, Wide};
+use crate::FastBlock;
 use rust_hdl::prelude::*;
 
 /// See the module documentation.

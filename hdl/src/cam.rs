@@ -3,9 +3,9 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
-use crate::FastBlock;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite};
+use crate::FastBlock;
 use rust_hdl::prelude::*;
 
 /// Clocks from `valid` to `out_valid`.

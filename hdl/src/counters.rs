@@ -1,8 +1,8 @@
 //! Counters by reason, port and service set, and their read port.
 
-use crate::FastBlock;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Tally, Translated};
+use crate::FastBlock;
 use rust_hdl::prelude::*;
 
 /// Clocks from `read` to `read_done`.

@@ -13,10 +13,10 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
-use crate::FastBlock;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Key, RegisterWrite};
-use crate::wide::{Wide, bit_cast_wide, bits_narrow, bits_wide};
+use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
+use crate::FastBlock;
 use nat64_layout::hash::{MESSAGE_BYTES, MESSAGE_FOUR_BIT, TOTAL_ROUNDS};
 use nat64_layout::regs::{HashKey0, HashKey1};
 use rust_hdl::prelude::*;
@@ -115,7 +115,7 @@ pub struct KeyHasher {
     start: Signal<Local, SipState>,
     mask: Signal<Local, SipState>,
     middle: Signal<Local, SipState>,
-    end: Signal<Local, SipState>,
+    last: Signal<Local, SipState>,
     at_key0: Constant<Bits<16>>,
     at_key1: Constant<Bits<16>>,
     length: Constant<Bits<32>>,
@@ -155,7 +155,7 @@ impl Default for KeyHasher {
             start: Default::default(),
             mask: Default::default(),
             middle: Default::default(),
-            end: Default::default(),
+            last: Default::default(),
             at_key0: Constant::new(u64::from(HashKey0::OFFSET).into()),
             at_key1: Constant::new(u64::from(HashKey1::OFFSET).into()),
             length: Constant::new(((MESSAGE_BYTES as u64) << 24).into()),
@@ -187,8 +187,8 @@ impl Logic for KeyHasher {
         self.big[2].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(32));
         self.big[3].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(0));
         self.big[4].next = self.key.val().remote;
-        self.big[5].next = (bit_cast::<32, 16>(self.key.val().local_port) << 16)
-            | bit_cast::<32, 16>(self.key.val().remote_port);
+        self.big[5].next =
+            (bit_cast::<32, 16>(self.key.val().local_port) << 16) | bit_cast::<32, 16>(self.key.val().remote_port);
         self.scope.next = self.length.val() | bit_cast::<32, 2>(self.key.val().protocol);
         if self.key.val().six {
             self.scope.next = self.scope.val()
@@ -263,8 +263,8 @@ impl Logic for KeyHasher {
         self.start.next = self.middle.val();
         self.start.next.b = self.middle.val().b ^ 0xdd;
         self.rounds[10].state.next = self.start.val();
-        self.end.next = self.rounds[12].out.val();
-        self.high.d.next = self.end.val().b ^ self.end.val().d;
+        self.last.next = self.rounds[12].out.val();
+        self.high.d.next = self.last.val().b ^ self.last.val().d;
         for i in 0..4 {
             self.low[i].clock.next = self.clock.val();
         }
@@ -281,9 +281,9 @@ impl Logic for KeyHasher {
 mod tests {
     use super::*;
     use crate::testkit::Bench;
-    use nat64_layout::hash::{HashKey, half_sip_hash_1_3, message_four, message_six};
+    use nat64_layout::hash::{half_sip_hash_1_3, message_four, message_six, HashKey};
     use nat64_layout::record::Protocol;
-    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use rand::{rngs::StdRng, Rng, SeedableRng};
     use std::collections::VecDeque;
 
     fn set_secret(bench: &mut Bench<KeyHasher>, secret: HashKey) {
@@ -310,8 +310,11 @@ mod tests {
             ..Default::default()
         };
         let hash = if key.six {
-            let (client, pref64, unit) =
-                (rng.random::<u128>(), rng.random_range(0..8u8), rng.random_range(0..16u8));
+            let (client, pref64, unit) = (
+                rng.random::<u128>(),
+                rng.random_range(0..8u8),
+                rng.random_range(0..16u8),
+            );
             key.local = Wide::from_frame(&client.to_be_bytes());
             (key.pref64, key.unit) = (u64::from(pref64).into(), u64::from(unit).into());
             let message = message_six(protocol, client, remote, local_port, remote_port, pref64, unit);
@@ -320,7 +323,10 @@ mod tests {
             let (pool, set) = (rng.random::<u32>(), rng.random_range(0..8u8));
             key.local = u64::from(pool).into();
             key.set = u64::from(set).into();
-            half_sip_hash_1_3(secret, &message_four(protocol, pool, remote, local_port, remote_port, set))
+            half_sip_hash_1_3(
+                secret,
+                &message_four(protocol, pool, remote, local_port, remote_port, set),
+            )
         };
         (key, hash.0)
     }
