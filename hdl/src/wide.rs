@@ -194,7 +194,7 @@ impl<const N: usize> std::ops::Add for Wide<N> {
             let (a, c1) = self.0[k].overflowing_add(other.0[k]);
             let (b, c2) = a.overflowing_add(u64::from(carry));
             r.0[k] = b;
-            carry = c1 | c2;
+            carry = c1 || c2;
         }
         r.trim()
     }
@@ -227,11 +227,13 @@ impl<const N: usize> std::ops::Shl<u64> for Wide<N> {
     fn shl(self, n: u64) -> Self {
         let mut r = [0u64; LIMBS];
         let (q, s) = ((n / 64) as usize, n % 64);
-        for k in q..Self::LIMBS_USED {
-            r[k] = self.0[k - q] << s;
-            if s != 0 && k > q {
-                r[k] |= self.0[k - q - 1] >> (64 - s);
+        let mut below = 0;
+        for (limb, &from) in r[..Self::LIMBS_USED].iter_mut().skip(q).zip(&self.0) {
+            *limb = from << s;
+            if s != 0 {
+                *limb |= below >> (64 - s);
             }
+            below = from;
         }
         Self(r).trim()
     }
