@@ -186,6 +186,10 @@ reasons! {
     SynTimeout = 92, Drop;
     /// The rule term says no translation.
     NoTranslation = 93, Drop;
+    /// The mapping has all sessions from the IPv4 side it may have (eif-flow-limit).
+    EifFlowLimit = 94, Drop;
+    /// The configured maximum of BIB entries is reached.
+    BibLimit = 95, Drop;
 
     // ---- the host: refusals of the driver -------------------------------------------------------------------------
     /// Next hop did not answer ARP or neighbour discovery.
