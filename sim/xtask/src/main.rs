@@ -1,2 +1,191 @@
-//! placeholder
-fn main() {}
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate`.
+//!
+//! Each command says what it runs. A laptop and the continuous integration run the same ones.
+#![forbid(unsafe_code)]
+
+mod run;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use run::{compare, test, Error, Step};
+
+/// Chores of nat64-nic.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install the tools that simulation and tests need (Debian packages), as far as they are missing.
+    Setup,
+    /// Re-make the generated files: register map, statement manual, example captures.
+    Generate,
+    /// Check format, lints, documentation, generated files, and run all tests.
+    Check,
+    /// What the continuous integration runs: setup, then check.
+    Ci,
+    /// Translate the example captures with the simulated card, RTL engine; setup first.
+    Demo,
+}
+
+/// Files that [`CAPTURES`] makes.
+const CAPTURE_FILES: [&str; 6] = [
+    "inside.pcap",
+    "outside.pcap",
+    "inside-vlan.pcap",
+    "outside-vlan.pcap",
+    "flows-inside.pcap",
+    "flows-outside.pcap",
+];
+
+/// The script that makes the example captures.
+const CAPTURES: &str = "examples/make-captures.py";
+
+/// Debian's own interpreter: the scapy package belongs to it, and another `python3` may stand first in the path.
+const PYTHON: &str = "/usr/bin/python3";
+
+fn main() -> ExitCode {
+    let root = root();
+    let result = match Arguments::parse().chore {
+        Chore::Setup => setup::setup(),
+        Chore::Generate => generate(&root),
+        Chore::Check => check(&root),
+        Chore::Ci => setup::setup().and_then(|()| check(&root)),
+        Chore::Demo => setup::setup().and_then(|()| demo(&root)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace: two folders above this crate.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Step {
+    // Cargo tells its children which cargo it is.
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Step::new(cargo, arguments, root)
+}
+
+fn captures(root: &Path, directory: &Path) -> Result<(), Error> {
+    Step::new(PYTHON, [Path::new(CAPTURES), directory], root).run()
+}
+
+fn generate(root: &Path) -> Result<(), Error> {
+    let crates = ["-p", "nat64-layout", "-p", "nat64-host"];
+    let mut arguments = vec!["test", "--quiet"];
+    arguments.extend(crates);
+    arguments.push("current");
+    cargo(root, &arguments).env("NAT64_GENERATE", "1").run()?;
+    captures(root, &root.join("examples"))
+}
+
+fn check(root: &Path) -> Result<(), Error> {
+    cargo(root, &["fmt", "--all", "--check"]).run()?;
+    cargo(
+        root,
+        &[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )
+    .run()?;
+    cargo(root, &["doc", "--quiet", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    let fresh = root.join("target/captures");
+    std::fs::create_dir_all(&fresh).map_err(|error| Error::file(&fresh, error))?;
+    captures(root, &fresh)?;
+    for name in CAPTURE_FILES {
+        compare(&root.join("examples").join(name), &fresh.join(name))?;
+    }
+    // The other generated files are compared by tests of the crates that make them.
+    test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))
+}
+
+fn demo(root: &Path) -> Result<(), Error> {
+    let out = root.join("target/demo");
+    let examples = [
+        ("seed", "", "the worked example"),
+        ("vlan", "-vlan", "the same with VLANs"),
+    ];
+    for (config, suffix, what) in examples {
+        println!("\n== {what}");
+        let config_file = format!("examples/{config}.conf");
+        let inside = format!("inside=examples/inside{suffix}.pcap");
+        let outside = format!("outside=examples/outside{suffix}.pcap");
+        let out = out.join(config).display().to_string();
+        let program = ["run", "--quiet", "--package", "nat64-sim", "--"];
+        let replay = [
+            "replay",
+            "--engine",
+            "rtl",
+            "--config",
+            &config_file,
+            "--in",
+            &inside,
+            "--in",
+            &outside,
+        ];
+        let arguments: Vec<&str> = program.into_iter().chain(replay).chain(["--out-dir", &out]).collect();
+        cargo(root, &arguments).run()?;
+        println!("translated packets: {out}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_the_workspace() {
+        assert!(root().join("ARCHITECTURE.md").is_file());
+        assert!(root().join(CAPTURES).is_file());
+        for name in CAPTURE_FILES {
+            assert!(root().join("examples").join(name).is_file(), "{name}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn readme_and_ci_name_the_same_test_command() {
+        let read = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+        let commands: Vec<String> = read(".ci/run")
+            .lines()
+            .filter_map(|l| l.strip_prefix("exec "))
+            .map(str::to_string)
+            .collect();
+        let [command] = commands.as_slice() else {
+            panic!("{commands:?}")
+        };
+        assert!(
+            read("README.md").contains(&format!("\n{command}\n")),
+            "README.md lacks `{command}`"
+        );
+    }
+}

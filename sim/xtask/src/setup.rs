@@ -1,0 +1,128 @@
+//! `cargo xtask setup`: the Debian packages that simulation and tests need, installed only when missing.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::run::{Error, Step};
+use crate::PYTHON;
+
+/// What shows that a package is there.
+enum Probe {
+    /// A program in the path.
+    Program(&'static str),
+    /// A module of Debian's Python.
+    Module(&'static str),
+}
+
+/// Packages, what shows that they are there, and what for.
+const TOOLS: [(&str, Probe, &str); 6] = [
+    (
+        "verilator",
+        Probe::Program("verilator"),
+        "compiles the exported Verilog for `--engine rtl-compiled`",
+    ),
+    (
+        "iverilog",
+        Probe::Program("iverilog"),
+        "runs and lints the exported Verilog in tests",
+    ),
+    (
+        "tshark",
+        Probe::Program("tshark"),
+        "reads translated packets and checks their checksums in tests",
+    ),
+    (
+        "python3-scapy",
+        Probe::Module("scapy.all"),
+        "makes the example captures",
+    ),
+    ("g++", Probe::Program("g++"), "compiles what verilator makes"),
+    ("make", Probe::Program("make"), "compiles what verilator makes"),
+];
+
+impl Probe {
+    fn present(&self) -> bool {
+        match self {
+            Self::Program(name) => in_path(name),
+            Self::Module(name) => quiet(PYTHON, &["-c", &format!("import {name}")]),
+        }
+    }
+}
+
+fn in_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+}
+
+/// Whether a program runs and succeeds; it shows nothing.
+fn quiet(program: &str, arguments: &[&str]) -> bool {
+    let null = Stdio::null;
+    let status = Command::new(program)
+        .args(arguments)
+        .stdin(null())
+        .stdout(null())
+        .stderr(null())
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|out| out.stdout.trim_ascii() == b"0")
+}
+
+/// Installs what is missing; does nothing when nothing is.
+pub fn setup() -> Result<(), Error> {
+    let missing: Vec<_> = TOOLS.iter().filter(|(_, probe, _)| !probe.present()).collect();
+    if missing.is_empty() {
+        println!(
+            "setup: all tools are there ({})",
+            TOOLS.map(|(package, ..)| package).join(", ")
+        );
+        return Ok(());
+    }
+    for (package, _, purpose) in &missing {
+        println!("setup: {package} is missing: {purpose}");
+    }
+    let packages: Vec<&str> = missing.iter().map(|(package, ..)| *package).collect();
+    let fail = |why| {
+        Err(Error::Tools {
+            packages: packages.join(" "),
+            why,
+        })
+    };
+    if !in_path("apt-get") {
+        return fail("there is no apt-get here; install them with your system's package manager");
+    }
+    let prefix: &[&str] = match (is_root(), in_path("sudo")) {
+        (true, _) => &[],
+        (false, true) => &["sudo"],
+        (false, false) => return fail("run `cargo xtask setup` as root, or install sudo"),
+    };
+    println!("setup: installing {}", packages.join(" "));
+    // A package must not stop to ask questions (tshark would).
+    let command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+    let apt = |arguments: &[&str]| {
+        let words: Vec<&str> = prefix.iter().chain(&command).chain(arguments).copied().collect();
+        Step::new(words[0], &words[1..], Path::new(".")).run()
+    };
+    apt(&["update"])?;
+    let install = ["install", "--yes", "--no-install-recommends"];
+    apt(&install.into_iter().chain(packages.iter().copied()).collect::<Vec<_>>())?;
+    match TOOLS.iter().find(|(_, probe, _)| !probe.present()) {
+        None => Ok(()),
+        Some(_) => fail("they were installed and are still not found"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_tell_there_from_not_there() {
+        assert!(Probe::Program("sh").present());
+        assert!(!Probe::Program("no-such-program").present());
+        assert!(!Probe::Module("no_such_module").present());
+    }
+}
