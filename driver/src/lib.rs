@@ -2,14 +2,21 @@
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod card;
 pub mod config;
 pub mod dma;
+pub mod hops;
 pub mod link;
 pub mod neigh;
+pub mod plan;
 pub mod ring;
 pub mod table;
+#[cfg(test)]
+#[allow(missing_docs)]
+mod testing;
 pub mod transport;
 
+pub use card::{Card, CardCounters, CardError, CardOptions};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
 pub use transport::{DeviceError, Transport};

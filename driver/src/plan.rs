@@ -1,0 +1,719 @@
+//! The configuration as the card's small tables hold it.
+//!
+//! The card decides less than the translator: by unit, prefix, source prefix and pool range. What it cannot express is
+//! *widened*, never narrowed. A packet that a widened entry lets through is looked up in the session table with its
+//! whole key; every session there was decided by the translator, so a hit is right, and a miss goes to the host, which
+//! looks at ports, applications, ranges and exceptions. A service set with a feature the card lacks altogether is not
+//! offloaded: its packets are punted and its sessions are not installed.
+
+use std::collections::HashMap;
+use std::net::Ipv6Addr;
+
+use nat64_layout::regs::Policy;
+use nat64_layout::tables::{self, PortPolicy, TermAction, PREFIX_LENGTHS};
+use nat64_layout::MAX_FRAME;
+use nat64_xlate::config::{Action, Match, PrefixMatch, Term};
+
+use crate::config::GatewayConfig;
+
+/// A configuration the card's tables cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// More entries than a table has.
+    #[error("the card's {table} table holds {capacity} entries, the configuration needs {wanted}")]
+    TooMany {
+        /// Which table.
+        table: &'static str,
+        /// Entries needed.
+        wanted: usize,
+        /// Entries there are.
+        capacity: usize,
+    },
+    /// A prefix length RFC 6052 section 2.2 does not allow.
+    #[error("a translation prefix cannot be {length} bits long (32, 40, 48, 56, 64 or 96)")]
+    PrefixLength {
+        /// The length.
+        length: u8,
+    },
+    /// Something refers to an index that does not exist.
+    #[error("{what} {index} does not exist")]
+    NoSuch {
+        /// What is referred to.
+        what: &'static str,
+        /// Its index.
+        index: usize,
+    },
+}
+
+/// The words of all tables, entry by entry; an entry of zeros is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Units.
+    pub units: [[u32; 2]; tables::UNITS],
+    /// Prefixes, longest first.
+    pub pref64s: [[u32; 4]; tables::PREF64S],
+    /// Rule terms.
+    pub terms: [[u32; 5]; tables::TERMS],
+    /// Pool ranges.
+    pub pools: [[u32; 3]; tables::POOLS],
+    /// Service sets.
+    pub service_sets: [[u32; 2]; tables::SERVICE_SETS],
+    /// The `Policy` register.
+    pub policy: u32,
+    pref64_index: HashMap<(usize, u128, u8), u8>,
+    offload: Vec<bool>,
+}
+
+/// Bits past `length` cleared.
+fn mask(address: Ipv6Addr, length: u8) -> u128 {
+    let bits = u128::from(address);
+    if length == 0 {
+        0
+    } else {
+        bits >> (128 - u32::from(length.min(128))) << (128 - u32::from(length.min(128)))
+    }
+}
+
+/// Whether the prefix `outer` contains the prefix `inner`.
+fn covers(outer: (u128, u8), inner: (u128, u8)) -> bool {
+    outer.1 <= inner.1 && mask(inner.0.into(), outer.1) == mask(outer.0.into(), outer.1)
+}
+
+fn fill<const N: usize, const ENTRIES: usize>(
+    table: &'static str,
+    entries: impl ExactSizeIterator<Item = [u32; N]>,
+) -> Result<[[u32; N]; ENTRIES], PlanError> {
+    if entries.len() > ENTRIES {
+        return Err(PlanError::TooMany {
+            table,
+            wanted: entries.len(),
+            capacity: ENTRIES,
+        });
+    }
+    let mut words = [[0; N]; ENTRIES];
+    words.iter_mut().zip(entries).for_each(|(word, entry)| *word = entry);
+    Ok(words)
+}
+
+impl Default for Plan {
+    /// Everything off, both ports drop.
+    fn default() -> Self {
+        Self {
+            units: Default::default(),
+            pref64s: Default::default(),
+            terms: Default::default(),
+            pools: Default::default(),
+            service_sets: Default::default(),
+            policy: 0,
+            pref64_index: HashMap::new(),
+            offload: Vec::new(),
+        }
+    }
+}
+
+/// One prefix of one service set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Prefix {
+    set: usize,
+    prefix: u128,
+    length: u8,
+}
+
+impl Plan {
+    /// The tables for a configuration.
+    pub fn new(config: &GatewayConfig) -> Result<Self, PlanError> {
+        let xlate = &config.xlate;
+        let sets = &xlate.service_sets;
+        if sets.len() > tables::SERVICE_SETS {
+            let (wanted, capacity) = (sets.len(), tables::SERVICE_SETS);
+            return Err(PlanError::TooMany {
+                table: "service-set",
+                wanted,
+                capacity,
+            });
+        }
+        let prefixes = prefixes(config)?;
+        let offload: Vec<bool> = sets.iter().map(|set| set.tos_override.is_none()).collect();
+        let pref64s = fill(
+            "pref64",
+            prefixes.iter().map(|p| {
+                // The length was looked up in the same list when the prefix was taken.
+                let code = PREFIX_LENGTHS.iter().position(|&n| n == p.length).unwrap_or(0);
+                tables::Pref64 {
+                    prefix: p.prefix >> 32,
+                    length_code: code as u8,
+                    service_set: p.set as u8,
+                }
+                .to_words()
+            }),
+        )?;
+        let mut policy = Policy(0);
+        policy.set_port0(config.ports[0].policy as u32);
+        policy.set_port1(config.ports[1].policy as u32);
+        Ok(Self {
+            units: units(config)?,
+            pref64s,
+            terms: terms(config, &prefixes, &offload)?,
+            pools: pools(config)?,
+            service_sets: service_sets(config)?,
+            policy: policy.0,
+            pref64_index: prefixes
+                .iter()
+                .zip(0..)
+                .map(|(p, i)| ((p.set, p.prefix, p.length), i))
+                .collect(),
+            offload,
+        })
+    }
+
+    /// The policy register while the tables are being rewritten: the host decides everything the card does not match.
+    pub fn policy_punt() -> u32 {
+        let mut policy = Policy(0);
+        policy.set_port0(PortPolicy::Punt as u32);
+        policy.set_port1(PortPolicy::Punt as u32);
+        policy.0
+    }
+
+    /// Index in the prefix table of a service set's prefix; `None` when it is not there.
+    pub fn pref64(&self, service_set: usize, prefix: Ipv6Addr, length: u8) -> Option<u8> {
+        self.pref64_index
+            .get(&(service_set, mask(prefix, length), length))
+            .copied()
+    }
+
+    /// Whether sessions of a service set may be installed in the card.
+    pub fn offloads(&self, service_set: usize) -> bool {
+        self.offload.get(service_set).copied().unwrap_or(false)
+    }
+}
+
+fn prefixes(config: &GatewayConfig) -> Result<Vec<Prefix>, PlanError> {
+    let mut prefixes = Vec::new();
+    for (set, service_set) in config.xlate.service_sets.iter().enumerate() {
+        for term in &service_set.terms {
+            let Action::Translate(then) = &term.then else { continue };
+            let length = then.pref64_length;
+            if !PREFIX_LENGTHS.contains(&length) {
+                return Err(PlanError::PrefixLength { length });
+            }
+            let prefix = Prefix {
+                set,
+                prefix: mask(then.pref64, length),
+                length,
+            };
+            if !prefixes.contains(&prefix) {
+                prefixes.push(prefix);
+            }
+        }
+    }
+    // The card takes the first that matches: longer ones must stand first.
+    prefixes.sort_by_key(|p| (std::cmp::Reverse(p.length), p.set, p.prefix));
+    Ok(prefixes)
+}
+
+fn units(config: &GatewayConfig) -> Result<[[u32; 2]; tables::UNITS], PlanError> {
+    let of = |unit: usize| config.xlate.units.get(unit);
+    for unit in 0..config.units.len() {
+        match of(unit).map(|u| u.service_set) {
+            None => {
+                return Err(PlanError::NoSuch {
+                    what: "translator unit",
+                    index: unit,
+                })
+            }
+            Some(Some(index)) if index >= config.xlate.service_sets.len() => {
+                return Err(PlanError::NoSuch {
+                    what: "service set",
+                    index,
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    fill(
+        "unit",
+        config.units.iter().enumerate().map(|(index, link)| {
+            let served = of(index).and_then(|u| u.service_set.map(|set| (set, u.inside, u.outside)));
+            let (service_set, ipv6, ipv4) = served.unwrap_or((0, false, false));
+            let service_set = service_set as u8;
+            tables::Unit {
+                port: link.port,
+                vlans: link.vlans,
+                service_set,
+                ipv6,
+                ipv4,
+            }
+            .to_words()
+        }),
+    )
+}
+
+/// The smallest prefix that holds both ends of a range.
+fn enclosing(low: Ipv6Addr, high: Ipv6Addr) -> (u128, u8) {
+    let length = (u128::from(low) ^ u128::from(high)).leading_zeros() as u8;
+    (mask(low, length), length)
+}
+
+/// Source prefixes that hold every packet the match can hold. Exceptions are left to the host.
+fn sources(from: &Match) -> Vec<(u128, u8)> {
+    let prefixes = from
+        .source
+        .iter()
+        .filter(|m| !m.except)
+        .map(|m| (mask(m.address, m.length), m.length.min(128)));
+    let ranges = from
+        .source_ranges
+        .iter()
+        .filter(|r| !r.2)
+        .map(|&(low, high, _)| enclosing(low, high));
+    let list: Vec<_> = prefixes.chain(ranges).collect();
+    if list.is_empty() {
+        vec![(0, 0)]
+    } else {
+        list
+    }
+}
+
+/// Whether the card's terms say exactly what the match says, for packets to `prefix`.
+fn is_exact(from: &Match, prefix: Prefix) -> bool {
+    let simple = |list: &[PrefixMatch]| list.iter().all(|m| !m.except);
+    let target = (prefix.prefix, prefix.length);
+    from.source_ranges.is_empty()
+        && from.destination_ranges.is_empty()
+        && from.destination_ports.is_none()
+        && from.applications.is_empty()
+        && simple(&from.source)
+        && simple(&from.destination)
+        && (from.destination.is_empty()
+            || from
+                .destination
+                .iter()
+                .any(|m| covers((mask(m.address, m.length), m.length), target)))
+}
+
+/// Whether packets to `prefix` can match at all.
+fn reaches(from: &Match, prefix: Prefix) -> bool {
+    let target = (prefix.prefix, prefix.length);
+    let list: Vec<_> = from
+        .destination
+        .iter()
+        .filter(|m| !m.except)
+        .map(|m| (mask(m.address, m.length), m.length))
+        .collect();
+    list.is_empty()
+        || !from.destination_ranges.is_empty()
+        || list.iter().any(|&m| covers(m, target) || covers(target, m))
+}
+
+fn bit_set(prefixes: &[Prefix], wanted: impl Fn(Prefix) -> bool) -> u8 {
+    prefixes
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| wanted(**p))
+        .fold(0, |bits, (i, _)| bits | 1 << i)
+}
+
+/// The card's terms of one rule term.
+fn terms_of(term: &Term, set: usize, prefixes: &[Prefix]) -> Vec<tables::Term> {
+    let groups: Vec<(u8, TermAction)> = match &term.then {
+        Action::Translate(then) => {
+            let own = (mask(then.pref64, then.pref64_length), then.pref64_length);
+            // A packet to a longer prefix inside this one is matched as that; this term may still be its own.
+            let bits = bit_set(prefixes, |p| p.set == set && covers(own, (p.prefix, p.length)));
+            vec![(bits, TermAction::Translate)]
+        }
+        Action::NoTranslation => {
+            let exact = bit_set(prefixes, |p| {
+                p.set == set && reaches(&term.from, p) && is_exact(&term.from, p)
+            });
+            let rest = bit_set(prefixes, |p| {
+                p.set == set && reaches(&term.from, p) && !is_exact(&term.from, p)
+            });
+            vec![(exact, TermAction::Policy), (rest, TermAction::Punt)]
+        }
+    };
+    let mut list = Vec::new();
+    for (pref64s, action) in groups.into_iter().filter(|group| group.0 != 0) {
+        for (source, length) in sources(&term.from) {
+            list.push(tables::Term {
+                source,
+                length,
+                service_set: set as u8,
+                pref64s,
+                action,
+            });
+        }
+    }
+    list
+}
+
+fn terms(
+    config: &GatewayConfig,
+    prefixes: &[Prefix],
+    offload: &[bool],
+) -> Result<[[u32; 5]; tables::TERMS], PlanError> {
+    if prefixes.len() > tables::PREF64S {
+        let (wanted, capacity) = (prefixes.len(), tables::PREF64S);
+        return Err(PlanError::TooMany {
+            table: "pref64",
+            wanted,
+            capacity,
+        });
+    }
+    let everything = |set: usize, action| tables::Term {
+        source: 0,
+        length: 0,
+        service_set: set as u8,
+        pref64s: bit_set(prefixes, |p| p.set == set),
+        action,
+    };
+    let mut by_set: Vec<Vec<tables::Term>> = Vec::new();
+    for (set, service_set) in config.xlate.service_sets.iter().enumerate() {
+        let mut list: Vec<tables::Term> = Vec::new();
+        if !offload[set] {
+            list.push(everything(set, TermAction::Punt));
+        } else {
+            for term in service_set.terms.iter().flat_map(|term| terms_of(term, set, prefixes)) {
+                let shadows = |first: &tables::Term| {
+                    first.pref64s & term.pref64s == term.pref64s
+                        && covers((first.source, first.length), (term.source, term.length))
+                };
+                if !list.iter().any(shadows) {
+                    list.push(term);
+                }
+            }
+        }
+        by_set.push(list);
+    }
+    // Too long a list is widened to every source of its set; the host sorts out who is not meant. Not where packets
+    // that are not translated have to be told apart, because those the card hands to nobody.
+    while by_set.iter().map(Vec::len).sum::<usize>() > tables::TERMS {
+        let long =
+            |list: &&mut Vec<tables::Term>| list.len() > 1 && list.iter().all(|t| t.action == TermAction::Translate);
+        let Some(list) = by_set.iter_mut().filter(long).max_by_key(|list| list.len()) else {
+            break;
+        };
+        *list = vec![everything(usize::from(list[0].service_set), TermAction::Translate)];
+    }
+    let list: Vec<_> = by_set.into_iter().flatten().filter(|term| term.pref64s != 0).collect();
+    fill("rule-term", list.iter().map(tables::Term::to_words))
+}
+
+fn pools(config: &GatewayConfig) -> Result<[[u32; 3]; tables::POOLS], PlanError> {
+    let mut list: Vec<tables::PoolRange> = Vec::new();
+    for (set, service_set) in config.xlate.service_sets.iter().enumerate() {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for term in &service_set.terms {
+            let Action::Translate(then) = &term.then else { continue };
+            for index in std::iter::once(then.pool).chain(then.overload_pool) {
+                let pool = config
+                    .xlate
+                    .pools
+                    .get(index)
+                    .ok_or(PlanError::NoSuch { what: "pool", index })?;
+                ranges.extend(pool.ranges.iter().map(|&(low, high)| (u32::from(low), u32::from(high))));
+            }
+        }
+        ranges.extend(
+            service_set
+                .static_bindings
+                .iter()
+                .map(|b| (u32::from(b.outside.0), u32::from(b.outside.0))),
+        );
+        for (low, high) in join(ranges) {
+            list.push(tables::PoolRange {
+                low,
+                high,
+                service_set: set as u8,
+            });
+        }
+    }
+    fill("pool", list.iter().map(tables::PoolRange::to_words))
+}
+
+/// Sorted, with ranges that touch made one.
+pub(crate) fn join(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u32, u32)> = Vec::new();
+    for (low, high) in ranges {
+        match joined.last_mut() {
+            Some(last) if low <= last.1.saturating_add(1) => last.1 = last.1.max(high),
+            _ => joined.push((low, high)),
+        }
+    }
+    joined
+}
+
+fn service_sets(config: &GatewayConfig) -> Result<[[u32; 2]; tables::SERVICE_SETS], PlanError> {
+    // What the card can send in one frame.
+    const CARD_MTU: u16 = (MAX_FRAME - 22) as u16;
+    let units = &config.xlate.units;
+    let mut list = Vec::new();
+    for (index, set) in config.xlate.service_sets.iter().enumerate() {
+        let outside = units.get(set.outside_unit);
+        let outside = outside.ok_or(PlanError::NoSuch {
+            what: "outside unit",
+            index: set.outside_unit,
+        })?;
+        let inside = units
+            .iter()
+            .filter(|u| u.inside && u.service_set == Some(index))
+            .map(|u| u.mtu)
+            .min();
+        // Packets without DF are fragmented to `ipv6-mtu` by the translator; the card knows one size for all packets,
+        // so the larger ones with DF go through the host too.
+        let path = set.ipv6_mtu.max(1280);
+        let mtu6 = inside.unwrap_or(1280).min(path).min(CARD_MTU);
+        let mtu4 = outside.mtu.min(CARD_MTU);
+        list.push(
+            tables::ServiceSet {
+                mtu4,
+                mtu6,
+                df_clear_max: set.df.clear_max(),
+            }
+            .to_words(),
+        );
+    }
+    fill("service-set", list.into_iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use nat64_layout::tables::PREF64_BASE;
+    use nat64_xlate::config::PrefixMatch;
+
+    use super::*;
+    use crate::testing::{gateway_config, translate};
+
+    fn prefix(text: &str) -> PrefixMatch {
+        let (address, length) = text.split_once('/').expect("prefix");
+        PrefixMatch {
+            address: address.parse().expect("IPv6"),
+            length: length.parse().expect("length"),
+            except: false,
+        }
+    }
+
+    fn term(from: Match, then: Action) -> Term {
+        Term {
+            rule: "r".into(),
+            name: "t".into(),
+            from,
+            then,
+        }
+    }
+
+    fn v6(text: &str) -> Ipv6Addr {
+        text.parse().expect("IPv6")
+    }
+
+    #[test]
+    fn the_worked_example_fits() {
+        let plan = Plan::new(&gateway_config()).expect("fits");
+        let unit = |port, ipv6, ipv4| {
+            tables::Unit {
+                port,
+                vlans: [None; 2],
+                service_set: 0,
+                ipv6,
+                ipv4,
+            }
+            .to_words()
+        };
+        assert_eq!(plan.units[..3], [unit(0, true, false), unit(1, false, true), [0; 2]]);
+        assert_eq!(plan.pref64s[0], [0x0064_ff9b, 0, 0, 5 | 1 << 31]);
+        let source = u128::from(v6("2001:db8::"));
+        let term = tables::Term {
+            source,
+            length: 96,
+            service_set: 0,
+            pref64s: 1,
+            action: TermAction::Translate,
+        };
+        assert_eq!(plan.terms[..2], [term.to_words(), [0; 5]]);
+        assert_eq!(plan.pools[..2], [[0xcb00_7101, 0xcb00_71fe, 1 << 31], [0; 3]]);
+        assert_eq!(
+            plan.service_sets[0],
+            tables::ServiceSet {
+                mtu4: 1500,
+                mtu6: 1280,
+                df_clear_max: 1260
+            }
+            .to_words()
+        );
+        assert_eq!(plan.pref64(0, v6("64:ff9b::"), 96), Some(0));
+        assert_eq!(plan.pref64(0, v6("64:ff9b::"), 64), None);
+        assert!(plan.offloads(0) && !plan.offloads(1));
+        assert_eq!(PREF64_BASE % 0x1000, 0);
+    }
+
+    #[test]
+    fn longer_prefixes_come_first_and_cover_for_the_shorter() {
+        let mut config = gateway_config();
+        let set = &mut config.xlate.service_sets[0];
+        set.terms = vec![
+            term(Match::default(), translate("2001:db8:64::", 48)),
+            term(
+                Match {
+                    source: vec![prefix("2001:db8::/32")],
+                    ..Match::default()
+                },
+                translate("2001:db8:64:1::", 64),
+            ),
+        ];
+        let plan = Plan::new(&config).expect("fits");
+        assert_eq!(plan.pref64(0, v6("2001:db8:64:1::"), 64), Some(0));
+        assert_eq!(plan.pref64(0, v6("2001:db8:64::"), 48), Some(1));
+        let all = tables::Term {
+            source: 0,
+            length: 0,
+            service_set: 0,
+            pref64s: 3,
+            action: TermAction::Translate,
+        };
+        assert_eq!(plan.terms[0], all.to_words());
+        assert_eq!(plan.terms[1], [0; 5], "the second is never reached in the card");
+    }
+
+    #[test]
+    fn what_the_card_cannot_express_is_widened() {
+        let mut config = gateway_config();
+        let low_high = (v6("2001:db8::10"), v6("2001:db8::1f"), false);
+        let mut except = prefix("2001:db8:5::/48");
+        except.except = true;
+        config.xlate.service_sets[0].terms = vec![
+            term(
+                Match {
+                    source_ranges: vec![low_high],
+                    ..Match::default()
+                },
+                translate("64:ff9b::", 96),
+            ),
+            term(
+                Match {
+                    source: vec![prefix("2001:db8::/32"), except],
+                    destination_ports: Some((80, 80)),
+                    ..Match::default()
+                },
+                translate("64:ff9b::", 96),
+            ),
+        ];
+        let plan = Plan::new(&config).expect("fits");
+        let entry = |source, length| tables::Term {
+            source: u128::from(v6(source)),
+            length,
+            service_set: 0,
+            pref64s: 1,
+            action: TermAction::Translate,
+        };
+        assert_eq!(
+            plan.terms[..3],
+            [
+                entry("2001:db8::10", 124).to_words(),
+                entry("2001:db8::", 32).to_words(),
+                [0; 5]
+            ]
+        );
+    }
+
+    #[test]
+    fn no_translation_is_the_ports_policy_where_exact_and_the_hosts_matter_where_not() {
+        let mut config = gateway_config();
+        let from = Match {
+            source: vec![prefix("2001:db8:1::/48")],
+            ..Match::default()
+        };
+        let ports = Match {
+            destination_ports: Some((22, 22)),
+            ..Match::default()
+        };
+        let inside = Match {
+            destination: vec![prefix("64:ff9b::c000:200/120")],
+            ..Match::default()
+        };
+        let elsewhere = Match {
+            destination: vec![prefix("2001:db8:2::/48")],
+            ..Match::default()
+        };
+        let set = &mut config.xlate.service_sets[0];
+        let translated = set.terms[0].clone();
+        set.terms = [from, ports, inside, elsewhere]
+            .into_iter()
+            .map(|m| term(m, Action::NoTranslation))
+            .collect();
+        set.terms.push(translated);
+        let plan = Plan::new(&config).expect("fits");
+        let actions: Vec<u32> = plan.terms.iter().map(|words| words[4] >> 20 & 3).collect();
+        // The third is shadowed by the second, the fourth never matches; so is what comes after a catch-all.
+        assert_eq!(actions[..3], [TermAction::Policy as u32, TermAction::Punt as u32, 0]);
+    }
+
+    #[test]
+    fn long_source_lists_are_widened_and_too_many_prefixes_refused() {
+        let mut config = gateway_config();
+        let sources = (0..20).map(|i| prefix(&format!("2001:db8:{i:x}::/48"))).collect();
+        config.xlate.service_sets[0].terms[0].from.source = sources;
+        let plan = Plan::new(&config).expect("widened");
+        let all = tables::Term {
+            source: 0,
+            length: 0,
+            service_set: 0,
+            pref64s: 1,
+            action: TermAction::Translate,
+        };
+        assert_eq!(plan.terms[..2], [all.to_words(), [0; 5]]);
+        config.xlate.service_sets[0].terms = (0..9)
+            .map(|i| term(Match::default(), translate(&format!("2001:db8:{i:x}::"), 48)))
+            .collect();
+        let error = Plan::new(&config).expect_err("nine prefixes");
+        assert_eq!(
+            error,
+            PlanError::TooMany {
+                table: "pref64",
+                wanted: 9,
+                capacity: 8
+            }
+        );
+        assert_eq!(
+            error.to_string(),
+            "the card's pref64 table holds 8 entries, the configuration needs 9"
+        );
+        config.xlate.service_sets[0].terms = vec![term(Match::default(), translate("2001:db8::", 33))];
+        assert_eq!(Plan::new(&config), Err(PlanError::PrefixLength { length: 33 }));
+    }
+
+    #[test]
+    fn pool_ranges_that_touch_are_one_and_too_many_are_refused() {
+        assert_eq!(
+            join(vec![(9, 10), (1, 3), (4, 5), (2, 3), (u32::MAX, u32::MAX)]),
+            [(1, 5), (9, 10), (u32::MAX, u32::MAX)]
+        );
+        let mut config = gateway_config();
+        let address = |i: u32| std::net::Ipv4Addr::from(0xcb00_7100 + 2 * i);
+        config.xlate.pools[0].ranges = (0..9).map(|i| (address(i), address(i))).collect();
+        let error = Plan::new(&config).expect_err("nine ranges");
+        assert_eq!(
+            error,
+            PlanError::TooMany {
+                table: "pool",
+                wanted: 9,
+                capacity: 8
+            }
+        );
+        config.xlate.service_sets[0].terms[0] = term(Match::default(), translate("64:ff9b::", 96));
+        let Action::Translate(then) = &mut config.xlate.service_sets[0].terms[0].then else {
+            panic!()
+        };
+        then.pool = 5;
+        assert_eq!(Plan::new(&config), Err(PlanError::NoSuch { what: "pool", index: 5 }));
+    }
+
+    #[test]
+    fn a_set_with_a_feature_the_card_lacks_is_not_offloaded() {
+        let mut config = gateway_config();
+        config.xlate.service_sets[0].tos_override = Some(0);
+        let plan = Plan::new(&config).expect("fits");
+        assert!(!plan.offloads(0));
+        assert_eq!(plan.terms[0][4] >> 20 & 3, TermAction::Punt as u32);
+    }
+}
