@@ -133,42 +133,59 @@ impl<B: Clocked> Bench<B> {
     ///
     /// Panics with the first clock and port that differ, or with what iverilog said. Needs iverilog (`cargo xtask setup`).
     pub fn agrees_with_verilog(&self, name: &str) {
-        assert!(!self.lines.is_empty(), "{name}: nothing was recorded");
         let mut ports = Ports::default();
         self.uut.accept("uut", &mut ports);
         let clock = ports.clock.expect("the block has a clock");
-        let dir = scratch(name);
-        std::fs::write(dir.join("uut.v"), self.verilog()).unwrap();
-        std::fs::write(dir.join("ports.txt"), self.lines.join("\n") + "\n").unwrap();
-        std::fs::write(dir.join("bench.v"), bench_text(&clock, &ports.inputs, &ports.outputs)).unwrap();
-        let run = |program: &str, args: &[&str]| {
-            let out = Command::new(program)
-                .args(args)
-                .current_dir(&dir)
-                .output()
-                .unwrap_or_else(|e| panic!("{program}: {e}; run `cargo xtask setup`"));
-            (
-                out.status.success(),
-                String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
-            )
-        };
-        let (ok, said) = run("iverilog", &["-g2005", "-Wall", "-t", "null", "-s", "top", "uut.v"]);
-        let said: Vec<&str> = said.lines().filter(|l| !tolerated(l)).collect();
-        assert!(ok && said.is_empty(), "{name}: iverilog: {}", said.join("\n"));
-        let (ok, said) = run(
-            "iverilog",
-            &["-g2005", "-o", "bench.vvp", "-s", "bench", "uut.v", "bench.v"],
-        );
-        assert!(ok, "{name}: iverilog: {said}");
-        let (ok, said) = run("vvp", &["-n", "bench.vvp"]);
-        let end = format!("AGREE {}", self.lines.len());
-        assert!(
-            ok && said.contains(&end),
-            "{name}: simulator and Verilog differ: {}",
-            said.trim()
-        );
-        let _ = std::fs::remove_dir_all(&dir);
+        let named = |list: Vec<(String, usize, String)>| list.into_iter().map(|(n, w, _)| (n, w)).collect::<Vec<_>>();
+        let (inputs, outputs) = (named(ports.inputs), named(ports.outputs));
+        replay_in_iverilog(name, &self.verilog(), &clock, &inputs, &outputs, &self.lines);
     }
+}
+
+/// Replays a record on Verilog text whose top module is `top`, under iverilog.
+///
+/// `inputs` and `outputs` are names and widths; a line of the record is one clock: the values of all inputs, then of all
+/// outputs just before the rising edge, in hexadecimal. Panics as [`Bench::agrees_with_verilog`] does.
+pub fn replay_in_iverilog(
+    name: &str,
+    verilog: &str,
+    clock: &str,
+    inputs: &[(String, usize)],
+    outputs: &[(String, usize)],
+    lines: &[String],
+) {
+    assert!(!lines.is_empty(), "{name}: nothing was recorded");
+    let dir = scratch(name);
+    std::fs::write(dir.join("uut.v"), verilog).unwrap();
+    std::fs::write(dir.join("ports.txt"), lines.join("\n") + "\n").unwrap();
+    std::fs::write(dir.join("bench.v"), bench_text(clock, inputs, outputs)).unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let out = Command::new(program)
+            .args(args)
+            .current_dir(&dir)
+            .output()
+            .unwrap_or_else(|e| panic!("{program}: {e}; run `cargo xtask setup`"));
+        (
+            out.status.success(),
+            String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
+        )
+    };
+    let (ok, said) = run("iverilog", &["-g2005", "-Wall", "-t", "null", "-s", "top", "uut.v"]);
+    let said: Vec<&str> = said.lines().filter(|l| !tolerated(l)).collect();
+    assert!(ok && said.is_empty(), "{name}: iverilog: {}", said.join("\n"));
+    let (ok, said) = run(
+        "iverilog",
+        &["-g2005", "-o", "bench.vvp", "-s", "bench", "uut.v", "bench.v"],
+    );
+    assert!(ok, "{name}: iverilog: {said}");
+    let (ok, said) = run("vvp", &["-n", "bench.vvp"]);
+    let end = format!("AGREE {}", lines.len());
+    assert!(
+        ok && said.contains(&end),
+        "{name}: simulator and Verilog differ: {}",
+        said.trim()
+    );
+    let _ = std::fs::remove_dir_all(&dir);
 }
 
 /// What iverilog says about text that RustHDL always emits and that means nothing: no time unit is given, and a
@@ -186,33 +203,33 @@ fn scratch(name: &str) -> PathBuf {
     dir
 }
 
-fn bench_text(clock: &str, inputs: &[(String, usize, String)], outputs: &[(String, usize, String)]) -> String {
+fn bench_text(clock: &str, inputs: &[(String, usize)], outputs: &[(String, usize)]) -> String {
     let mut t = String::from("module bench;\nreg clk = 0;\n");
-    for (n, w, _) in inputs {
+    for (n, w) in inputs {
         let _ = writeln!(t, "reg [{}:0] i_{n} = 0;", w - 1);
     }
-    for (n, w, _) in outputs {
+    for (n, w) in outputs {
         let _ = writeln!(t, "wire [{0}:0] o_{n};\nreg [{0}:0] e_{n};", w - 1);
     }
     let _ = write!(t, "top uut(.{clock}(clk)");
-    for (n, _, _) in inputs {
+    for (n, _) in inputs {
         let _ = write!(t, ", .{n}(i_{n})");
     }
-    for (n, _, _) in outputs {
+    for (n, _) in outputs {
         let _ = write!(t, ", .{n}(o_{n})");
     }
     t += ");\ninteger f, n, got;\ninitial begin\n  f = $fopen(\"ports.txt\", \"r\");\n  n = 0;\n";
     t += "  got = 1;\n  while (got > 0) begin\n    got = $fscanf(f, \"";
     t += &vec!["%h"; inputs.len() + outputs.len()].join(" ");
     t += "\"";
-    for (n, _, _) in inputs {
+    for (n, _) in inputs {
         let _ = write!(t, ", i_{n}");
     }
-    for (n, _, _) in outputs {
+    for (n, _) in outputs {
         let _ = write!(t, ", e_{n}");
     }
     t += ");\n    if (got > 0) begin\n      #1;\n";
-    for (n, _, _) in outputs {
+    for (n, _) in outputs {
         let _ = writeln!(
             t,
             "      if (o_{n} !== e_{n}) begin $display(\"clock %0d: {n} is %h, expected %h\", n, o_{n}, e_{n}); $finish; end"
