@@ -361,8 +361,7 @@ impl Capture {
         if bytes.len() > MAX_CAPTURED {
             return Err(self.malformed(offset, format!("{} bytes are more than {MAX_CAPTURED}", bytes.len())));
         }
-        // u64::MAX is kept free: it means "never" to timers.
-        if time_ns == u64::MAX {
+        if time_ns > crate::MAX_TIME {
             return Err(self.malformed(offset, "the time stamp is out of range"));
         }
         self.number += 1;

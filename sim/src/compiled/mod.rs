@@ -95,6 +95,18 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Builds the engine of the core at W = 64 when it is not built yet, and starts it. DMA goes to `memory`.
+    ///
+    /// # Errors
+    /// Missing tools, a failed build, a child that cannot be started.
+    pub fn start(memory: HostMemory) -> Result<Self, EngineError> {
+        let verilog = nat64_hdl::export::core_verilog(64).ok_or_else(|| EngineError::Build {
+            what: "the core cannot be exported as Verilog".into(),
+            output: String::new(),
+        })?;
+        Self::start_verilog(&verilog, memory)
+    }
+
     /// Builds the engine of this Verilog, whose module `top` has the core's pins at W = 64, when it is not built yet,
     /// and starts it. DMA goes to `memory`.
     ///
