@@ -474,3 +474,6 @@ impl Merge {
             .fold((0, 0), |(size, done), (_, c, _)| (size + c.size(), done + c.offset()))
     }
 }
+
+#[cfg(test)]
+mod tests;
