@@ -76,3 +76,47 @@ pub fn pseudo6(src: Ipv6Addr, dst: Ipv6Addr, length: u32, protocol: u8) -> u64 {
 pub fn pseudo4(src: Ipv4Addr, dst: Ipv4Addr, length: u16, protocol: u8) -> u64 {
     sum4(src) + sum4(dst) + u64::from(length) + u64::from(protocol)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_known_bytes() {
+        // RFC 1071 section 3.
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+        assert_eq!(fold(sum(&[0x12])), 0x1200, "an odd byte is the high one");
+        assert_eq!(fold(sum(&[1, 2, 3, 4, 5])), 0x0102 + 0x0304 + 0x0500);
+        assert_eq!(fold(sum(&[0xff; 64])), 0xffff);
+        assert_eq!(fold(0), 0);
+        assert_eq!(fold(u64::MAX), 0xffff);
+        let address: Ipv6Addr = "2001:db8::1:ffff".parse().unwrap();
+        assert_eq!(fold(sum6(address)), fold(sum(&address.octets())));
+        assert_eq!(fold(sum4(Ipv4Addr::new(192, 0, 2, 1))), 0xc000 + 0x0201);
+    }
+
+    /// RFC 1624 section 4: the example where equation 2 gives the other zero.
+    #[test]
+    fn the_example_of_rfc_1624() {
+        assert_eq!(update(0xdd2f, 0x5555, 0x3285), 0x0000);
+    }
+
+    #[test]
+    fn update_is_the_same_as_anew() {
+        let mut message = *b"\x12\x34\x00\x00\xff\xff\x00\x00\x80\x01\xfe\xdc";
+        for words in [[0u8, 0, 0, 0], [0xff; 4], [0, 1, 0xff, 0xfe], [0x5a, 0xa5, 0, 0]] {
+            let before = finish(sum(&message));
+            let old = sum(&message[4..8]);
+            message[4..8].copy_from_slice(&words);
+            assert_eq!(update(before, old, sum(&words)), finish(sum(&message)), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_zeros_has_a_checksum_that_verifies() {
+        // One word 0x8100 with its checksum becomes zero: 0 would not verify.
+        let checksum = update(!0x8100, 0x8100, 0);
+        assert_eq!(checksum, 0xffff);
+        assert_eq!(fold(u64::from(checksum)), 0xffff);
+    }
+}

@@ -212,3 +212,183 @@ impl RateLimit {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfe);
+    const US4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 254);
+
+    fn six(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let length = payload.len() as u16;
+        [
+            &build6(0, length, protocol, 64, src.parse().unwrap(), dst.parse().unwrap())[..],
+            payload,
+        ]
+        .concat()
+    }
+
+    fn four(src: &str, dst: &str, flags: u16, protocol: u8, payload: &[u8]) -> Vec<u8> {
+        let (src, dst) = (src.parse().unwrap(), dst.parse().unwrap());
+        [
+            &build4(0, 20 + payload.len() as u16, 1, flags, 64, protocol, src, dst)[..],
+            payload,
+        ]
+        .concat()
+    }
+
+    fn udp(length: usize) -> Vec<u8> {
+        let mut bytes = vec![9; length];
+        bytes[4..6].copy_from_slice(&(length as u16).to_be_bytes());
+        bytes
+    }
+
+    fn answer6(packet: &[u8], error: Error6) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        error6(&Packet6::parse(packet).unwrap(), error, US6, &mut out).then_some(out)
+    }
+
+    fn answer4(packet: &[u8], error: Error4) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        error4(&Packet4::parse(packet).unwrap(), error, US4, 5, &mut out).then_some(out)
+    }
+
+    #[test]
+    fn icmpv6_errors_are_well_formed() {
+        let packet = six("2001:db8::1", "64:ff9b::1.2.3.4", 17, &udp(30));
+        for (error, head) in [
+            (Error6::Unreachable { code: 3 }, [1, 3, 0, 0, 0, 0]),
+            (Error6::PacketTooBig { mtu: 0x0102_0304 }, [2, 0, 1, 2, 3, 4]),
+            (Error6::HopLimit, [3, 0, 0, 0, 0, 0]),
+            (Error6::Reassembly, [3, 1, 0, 0, 0, 0]),
+            (Error6::Parameter { code: 0, pointer: 59 }, [4, 0, 0, 0, 0, 59]),
+        ] {
+            let out = answer6(&packet, error).unwrap();
+            let read = Packet6::parse(&out).unwrap();
+            assert_eq!(
+                (read.src, read.dst, read.protocol),
+                (US6, "2001:db8::1".parse().unwrap(), 58)
+            );
+            let message = read.payload();
+            assert_eq!(
+                [message[0], message[1], message[4], message[5], message[6], message[7]],
+                head
+            );
+            assert_eq!(message[8..], packet);
+            let pseudo = checksum::pseudo6(read.src, read.dst, message.len() as u32, 58);
+            assert_eq!(checksum::fold(pseudo + checksum::sum(message)), 0xffff);
+        }
+    }
+
+    #[test]
+    fn icmpv4_errors_are_well_formed() {
+        let packet = four("198.51.100.7", "192.0.2.1", 0, 17, &udp(30));
+        for (error, head) in [
+            (Error4::Unreachable { code: 5 }, [3, 5, 0, 0, 0, 0]),
+            (Error4::TooBig { mtu: 1480 }, [3, 4, 0, 0, 5, 200]),
+            (Error4::Ttl, [11, 0, 0, 0, 0, 0]),
+            (Error4::Reassembly, [11, 1, 0, 0, 0, 0]),
+            (Error4::Parameter { pointer: 20 }, [12, 0, 20, 0, 0, 0]),
+        ] {
+            let out = answer4(&packet, error).unwrap();
+            let read = Packet4::parse(&out).unwrap();
+            assert_eq!(
+                (read.src, read.dst, read.protocol),
+                (US4, Ipv4Addr::new(198, 51, 100, 7), 1)
+            );
+            let message = read.payload();
+            assert_eq!(
+                [message[0], message[1], message[4], message[5], message[6], message[7]],
+                head
+            );
+            assert_eq!(message[8..], packet);
+            assert_eq!(checksum::fold(checksum::sum(message)), 0xffff);
+        }
+    }
+
+    #[test]
+    fn quotes_are_cut_to_the_size_of_an_error() {
+        let packet = six("2001:db8::1", "64:ff9b::1", 17, &udp(1400));
+        assert_eq!(answer6(&packet, Error6::HopLimit).unwrap().len(), 1280);
+        let packet = four("198.51.100.7", "192.0.2.1", 0, 17, &udp(1400));
+        assert_eq!(answer4(&packet, Error4::Ttl).unwrap().len(), 576);
+    }
+
+    #[test]
+    fn no_error_about_what_must_not_be_answered() {
+        let ok = "64:ff9b::1";
+        for (src, dst, protocol, payload) in [
+            ("2001:db8::1", ok, 58, vec![1, 0, 0, 0, 0, 0, 0, 0]),
+            ("2001:db8::1", ok, 58, vec![127, 0, 0, 0, 0, 0, 0, 0]),
+            ("2001:db8::1", ok, 58, vec![137, 0, 0, 0, 0, 0, 0, 0]),
+            ("2001:db8::1", ok, 44, vec![17, 0, 0, 8, 0, 0, 0, 1, 1, 2, 3]),
+            ("::", ok, 17, udp(8)),
+            ("::1", ok, 17, udp(8)),
+            ("ff02::1", ok, 17, udp(8)),
+            ("2001:db8::1", "ff02::1", 17, udp(8)),
+        ] {
+            assert_eq!(
+                answer6(&six(src, dst, protocol, &payload), Error6::HopLimit),
+                None,
+                "{src} {dst} {payload:?}"
+            );
+        }
+        assert!(answer6(
+            &six("2001:db8::1", ok, 58, &[128, 0, 0, 0, 0, 0, 0, 0]),
+            Error6::HopLimit
+        )
+        .is_some());
+
+        let (host, ok) = ("198.51.100.7", "192.0.2.1");
+        for (src, dst, flags, protocol, payload) in [
+            (host, ok, 0, 1, vec![3, 0, 0, 0, 0, 0, 0, 0]),
+            (host, ok, 0, 1, vec![5, 0, 0, 0, 0, 0, 0, 0]),
+            (host, ok, 1, 17, vec![0; 8]),
+            ("0.0.0.0", ok, 0, 17, udp(8)),
+            ("0.1.2.3", ok, 0, 17, udp(8)),
+            ("127.0.0.1", ok, 0, 17, udp(8)),
+            ("224.0.0.1", ok, 0, 17, udp(8)),
+            ("255.255.255.255", ok, 0, 17, udp(8)),
+            (host, "239.1.2.3", 0, 17, udp(8)),
+            (host, "255.255.255.255", 0, 17, udp(8)),
+        ] {
+            assert_eq!(
+                answer4(&four(src, dst, flags, protocol, &payload), Error4::Ttl),
+                None,
+                "{src} {dst} {payload:?}"
+            );
+        }
+        assert!(
+            answer4(&four(host, ok, 0x2000, 17, &udp(8)), Error4::Ttl).is_some(),
+            "the first fragment"
+        );
+    }
+
+    #[test]
+    fn unfinished_routing_header_points_at_segments_left() {
+        let packet = six(
+            "2001:db8::1",
+            "64:ff9b::1",
+            43,
+            &[&[17, 0, 4, 2, 0, 0, 0, 0][..], &udp(8)].concat(),
+        );
+        let error = Error6::segments_left(&Packet6::parse(&packet).unwrap());
+        assert_eq!(error, Some(Error6::Parameter { code: 0, pointer: 43 }));
+    }
+
+    #[test]
+    fn rate_limit_is_a_bucket() {
+        let mut bucket = RateLimit::new(10);
+        let mut taken = |now| (0..100).filter(|_| bucket.take(now)).count();
+        assert_eq!(taken(5_000_000_000), 10, "the burst");
+        assert_eq!(taken(5_099_999_999), 0);
+        assert_eq!(taken(5_100_000_000), 1);
+        assert_eq!(taken(5_000_000_000), 0, "time that goes backwards fills nothing");
+        assert_eq!(taken(5_600_000_000), 5);
+        assert_eq!(taken(u64::MAX), 10, "never more than the burst");
+        assert!(!RateLimit::new(0).take(u64::MAX));
+        let mut most = RateLimit::new(u32::MAX);
+        assert!(most.take(0) && most.take(u64::MAX));
+    }
+}
