@@ -497,3 +497,6 @@ const fn needs_whole(first: Transport) -> bool {
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
