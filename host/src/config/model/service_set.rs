@@ -142,9 +142,11 @@ impl<'t> Builder<'t> {
             self.problem(format!("the service set `{}` has no `nat-rules`", node.value()), node);
         }
         let word = |name: &str| own.and_then(|own| own.child(name)).map(Node::value);
+        // With both of these the set reproduces Junos, where a term without `mapping-type` has no such mapping.
+        let to_the_letter = word("eim-scope") == Some("service-set") && word("on-conflict") == Some("drop");
         let mapping = match word("mapping") {
             Some(mapping) => mapping == "endpoint-independent",
-            None => !self.junos,
+            None => !self.junos && !to_the_letter,
         };
         let filtering = match word("filtering") {
             Some("endpoint-independent") => Filtering::EndpointIndependent,

@@ -170,7 +170,10 @@ static SERVICE_SET: &[Statement] = &[
         ]))],
         "Mapping of terms without `mapping-type`",
     )
-    .default("endpoint-independent with `timers profile rfc`, address-and-port-dependent with `junos`"),
+    .default(
+        "endpoint-independent with `timers profile rfc`; address-and-port-dependent with `junos`, and with \
+         `eim-scope service-set` and `on-conflict drop` together, which reproduce Junos",
+    ),
     leaf(
         "filtering",
         &[field(Value::Word(&[
