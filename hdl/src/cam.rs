@@ -1,17 +1,49 @@
-//! Session table: from a key to its record, one lookup per clock.
+//! Session table: from a key to its record, one lookup per clock, any key at any clock.
+//!
+//! ```text
+//!  key --> hasher --> 2 banks x 4 ways of tags --> fingerprint --+--> OR of the indices --> record --> whole key --> found
+//!            |                                                   |                           RAM      compared
+//!            +------> stash (16 whole signatures) ---------------+                                       ^
+//!  key, phv --> rings ------------------------------------------------------------------------------------+
+//! ```
+//!
+//! The claim rule of the host makes at most one tag match an installed key, so the indices of all that match are put
+//! together by OR; during a move two tags match with the same index. A key that is not installed may match tags of
+//! others and get any index: the comparison of the whole key decides. Fields of the record that the lookup does not
+//! know (the client behind an IPv4-side key, the pool address of an IPv6-side key) are not compared.
+//!
+//! Writes may come at any clock. Each tag way is a RAM of its own, so that the write of a tag touches one way; a
+//! record is staged word by word and written in one clock. A lookup sees each tag, stash entry and record either as it was
+//! before a write or as it is after, never a mixture, and sees writes in their order: when the new tag of a move is
+//! written before the old one is cleared, no lookup misses.
 
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
-use crate::prim::{Quiet, Reg};
-use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite};
+mod stash;
+#[cfg(test)]
+mod tests;
+mod way;
+mod window;
+
+use crate::hash::{self, KeyHasher};
+use crate::prim::{BlockRam, LutRam, Quiet, Reg};
+use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite, RECORD_BITS};
+use crate::wide::{bits_narrow, Wide};
 use crate::FastBlock;
+use nat64_layout::record::RECORD_FIELDS;
+use nat64_layout::tables::{UNITS, UNIT_BASE, UNIT_STRIDE};
 use rust_hdl::prelude::*;
+pub use stash::Stash;
+pub use way::{TagWord, Way};
+pub use window::{StagedWords, WindowDecode, WRITE_LATENCY};
 
-/// Clocks from `valid` to `out_valid`.
-pub const LATENCY: usize = 23;
+/// Clocks from `valid` to `out_valid`: hash, tags (RAM 2, compare 1, select 1), record (RAM 2, compare 1, output 1).
+pub const LATENCY: usize = hash::LATENCY + 8;
+/// Clocks from `valid` to the one in which the ring gives the key back, one before the record is there.
+const KEY_AT: usize = LATENCY - 3;
 
-/// A record was written whole.
+/// A record is written whole.
 #[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]
 pub struct Commit {
     /// One clock.
@@ -21,7 +53,7 @@ pub struct Commit {
 }
 
 /// See the module documentation.
-#[derive(FastBlock, Default)]
+#[derive(FastBlock)]
 pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -31,9 +63,9 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub key: Signal<In, Key>,
     /// The packet it belongs to; comes out with the answer.
     pub phv: Signal<In, Phv>,
-    /// BAR0 writes.
+    /// BAR0 writes: the secret, and the service set of each unit.
     pub write: Signal<In, RegisterWrite>,
-    /// BAR2 writes.
+    /// BAR2 writes: records, tags, stash.
     pub window: Signal<In, WindowWrite>,
     /// An answer is on the pins.
     pub out_valid: Signal<Out, Bit>,
@@ -41,19 +73,347 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub out_phv: Signal<Out, Phv>,
     /// The answer.
     pub found: Signal<Out, Found>,
-    /// A record was written.
+    /// A record is being written.
     pub commit: Signal<Out, Commit>,
-    committed: Reg<Commit>,
+    hasher: KeyHasher,
+    decode: WindowDecode<RECORD_LOG2, BUCKET_LOG2>,
+    ways: [Way<RECORD_LOG2, BUCKET_LOG2>; 8],
+    stash: Stash,
+    records: BlockRam<Wide<RECORD_BITS>, RECORD_LOG2>,
+    sets: LutRam<Bits<3>, 4>,
+    key_ring: LutRam<Key, 5>,
+    phv_ring: LutRam<Phv, 5>,
+    ident_ring: LutRam<Bits<16>, 4>,
+    put: Reg<Bits<5>>,
+    put_ident: Reg<Bits<4>>,
+    take_key: Reg<Bits<5>>,
+    take_phv: Reg<Bits<5>>,
+    flying: Reg<Bits<23>>,
+    fingerprint1: Reg<Bits<13>>,
+    fingerprint2: Reg<Bits<13>>,
+    stash_hit: Reg<Bit>,
+    stash_index: Reg<Bits<RECORD_LOG2>>,
+    hit0: Reg<Bit>,
+    hit1: Reg<Bit>,
+    hit2: Reg<Bit>,
+    hit3: Reg<Bit>,
+    index0: Reg<Bits<RECORD_LOG2>>,
+    index1: Reg<Bits<RECORD_LOG2>>,
+    index2: Reg<Bits<RECORD_LOG2>>,
+    index3: Reg<Bits<RECORD_LOG2>>,
+    wanted: Reg<Key>,
+    same: Reg<Bits<9>>,
+    wanted_six: Reg<Bit>,
+    record3: Reg<Wide<RECORD_BITS>>,
+    result: Reg<Found>,
+    packet: Reg<Phv>,
+    digest: Signal<Local, Wide<64>>,
+    print: Signal<Local, Wide<13>>,
+    bucket0: Signal<Local, Bits<BUCKET_LOG2>>,
+    bucket1: Signal<Local, Bits<BUCKET_LOG2>>,
+    any: Signal<Local, Bit>,
+    pick: Signal<Local, Bits<RECORD_LOG2>>,
+    record: Signal<Local, Wide<RECORD_BITS>>,
+    client: Signal<Local, Wide<128>>,
+    address: Signal<Local, Wide<128>>,
+    pool: Signal<Local, Wide<32>>,
+    expected: Signal<Local, Key>,
+    protocol: Signal<Local, Bits<2>>,
+    unit: Signal<Local, Bits<4>>,
+    chunks: Signal<Local, Bits<9>>,
+    common: Signal<Local, Bit>,
+    equal: Signal<Local, Bit>,
+    set_address: Signal<Local, Bits<16>>,
+    unit_base: Constant<Bits<16>>,
+    unit_end: Constant<Bits<16>>,
+    unit_shift: Constant<Bits<5>>,
+    at_protocol: Constant<Bits<9>>,
+    at_pref64: Constant<Bits<9>>,
+    at_unit: Constant<Bits<9>>,
+    at_client_port: Constant<Bits<9>>,
+    at_remote_port: Constant<Bits<9>>,
+    at_pool_port: Constant<Bits<9>>,
+    at_remote: Constant<Bits<9>>,
+    at_pool: Constant<Bits<9>>,
+    at_client: Constant<Bits<9>>,
+    hash_valid: Constant<Bits<5>>,
+    key_valid: Constant<Bits<5>>,
+    phv_valid: Constant<Bits<5>>,
     _quiet: Quiet,
+}
+
+impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<RECORD_LOG2, BUCKET_LOG2> {
+    fn default() -> Self {
+        assert!(RECORD_LOG2 >= 1 && RECORD_LOG2 <= 16 && BUCKET_LOG2 >= 1 && BUCKET_LOG2 <= 16);
+        let address = |x: u32| Constant::new(u64::from(x).into());
+        // bit of `flying` that is set so many clocks after `valid`
+        let stage = |clocks: usize| Constant::new((clocks as u64 - 1).into());
+        let field = |name: &str| {
+            let low = RECORD_FIELDS.iter().find(|f| f.0 == name).map_or(0, |f| f.1);
+            Constant::new((low as u64).into())
+        };
+        Self {
+            clock: Default::default(),
+            valid: Default::default(),
+            key: Default::default(),
+            phv: Default::default(),
+            write: Default::default(),
+            window: Default::default(),
+            out_valid: Default::default(),
+            out_phv: Default::default(),
+            found: Default::default(),
+            commit: Default::default(),
+            hasher: Default::default(),
+            decode: Default::default(),
+            ways: Default::default(),
+            stash: Default::default(),
+            records: Default::default(),
+            sets: Default::default(),
+            key_ring: Default::default(),
+            phv_ring: Default::default(),
+            ident_ring: Default::default(),
+            put: Default::default(),
+            put_ident: Default::default(),
+            take_key: Default::default(),
+            take_phv: Default::default(),
+            flying: Default::default(),
+            fingerprint1: Default::default(),
+            fingerprint2: Default::default(),
+            stash_hit: Default::default(),
+            stash_index: Default::default(),
+            hit0: Default::default(),
+            hit1: Default::default(),
+            hit2: Default::default(),
+            hit3: Default::default(),
+            index0: Default::default(),
+            index1: Default::default(),
+            index2: Default::default(),
+            index3: Default::default(),
+            wanted: Default::default(),
+            same: Default::default(),
+            wanted_six: Default::default(),
+            record3: Default::default(),
+            result: Default::default(),
+            packet: Default::default(),
+            digest: Default::default(),
+            print: Default::default(),
+            bucket0: Default::default(),
+            bucket1: Default::default(),
+            any: Default::default(),
+            pick: Default::default(),
+            record: Default::default(),
+            client: Default::default(),
+            address: Default::default(),
+            pool: Default::default(),
+            expected: Default::default(),
+            protocol: Default::default(),
+            unit: Default::default(),
+            chunks: Default::default(),
+            common: Default::default(),
+            equal: Default::default(),
+            set_address: Default::default(),
+            unit_base: address(UNIT_BASE),
+            unit_end: address(UNIT_BASE + UNIT_STRIDE * UNITS as u32),
+            unit_shift: Constant::new(u64::from(UNIT_STRIDE.trailing_zeros()).into()),
+            at_protocol: field("protocol"),
+            at_pref64: field("pref64"),
+            at_unit: field("unit"),
+            at_client_port: field("client_port"),
+            at_remote_port: field("remote_port"),
+            at_pool_port: field("pool_port"),
+            at_remote: field("remote"),
+            at_pool: field("pool"),
+            at_client: field("client"),
+            hash_valid: stage(hash::LATENCY),
+            key_valid: stage(KEY_AT),
+            phv_valid: stage(LATENCY - 1),
+            _quiet: Default::default(),
+        }
+    }
 }
 
 impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RECORD_LOG2, BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, committed);
-        self.out_valid.next = self.valid.val();
-        self.out_phv.next = self.phv.val();
-        self.found.next.ident = 0.into();
-        self.commit.next = self.committed.q.val();
+        dff_setup!(
+            self,
+            clock,
+            put,
+            put_ident,
+            take_key,
+            take_phv,
+            flying,
+            fingerprint1,
+            fingerprint2
+        );
+        dff_setup!(
+            self,
+            clock,
+            stash_hit,
+            stash_index,
+            hit0,
+            hit1,
+            hit2,
+            hit3,
+            index0,
+            index1,
+            index2,
+            index3
+        );
+        dff_setup!(self, clock, wanted, same, wanted_six, record3, result, packet);
+        clock!(self, clock, hasher, decode, stash, records, sets, key_ring, phv_ring, ident_ring);
+        // writes
+        self.hasher.write.next = self.write.val();
+        self.decode.window.next = self.window.val();
+        self.set_address.next = self.write.val().address;
+        self.sets.write.next = self.write.val().valid
+            & (self.set_address.val() >= self.unit_base.val())
+            & (self.set_address.val() < self.unit_end.val())
+            & self.set_address.val().get_bit(2);
+        self.sets.write_address.next = bit_cast::<4, 16>(self.set_address.val() >> self.unit_shift.val());
+        self.sets.write_data.next = bit_cast::<3, 32>(self.write.val().data);
+        self.commit.next.valid = self.decode.record_write.val();
+        self.commit.next.index = bit_cast::<17, RECORD_LOG2>(self.decode.record_index.val());
+        // key and packet wait in rings
+        self.flying.d.next = (self.flying.q.val() << 1) | bit_cast::<23, 1>(self.valid.val().into());
+        self.key_ring.write.next = self.valid.val();
+        self.key_ring.write_address.next = self.put.q.val();
+        self.key_ring.write_data.next = self.key.val();
+        self.phv_ring.write.next = self.valid.val();
+        self.phv_ring.write_address.next = self.put.q.val();
+        self.phv_ring.write_data.next = self.phv.val();
+        if self.valid.val() {
+            self.put.d.next = self.put.q.val() + 1;
+        }
+        self.key_ring.read_address.next = self.take_key.q.val();
+        if self.flying.q.val().get_bit(self.key_valid.val().index()) {
+            self.take_key.d.next = self.take_key.q.val() + 1;
+            self.wanted.d.next = self.key_ring.read_data.val();
+        }
+        self.phv_ring.read_address.next = self.take_phv.q.val();
+        self.ident_ring.read_address.next = bit_cast::<4, 5>(self.take_phv.q.val());
+        if self.flying.q.val().get_bit(self.phv_valid.val().index()) {
+            self.take_phv.d.next = self.take_phv.q.val() + 1;
+            self.packet.d.next = self.phv_ring.read_data.val();
+        }
+        // hash to tags and stash
+        self.hasher.key.next = self.key.val();
+        self.digest.next = self.hasher.hash.val();
+        self.ident_ring.write.next = self.flying.q.val().get_bit(self.hash_valid.val().index());
+        self.ident_ring.write_address.next = self.put_ident.q.val();
+        self.ident_ring.write_data.next = bits_narrow::<16>(self.digest.val().get_bits::<16>(48));
+        if self.flying.q.val().get_bit(self.hash_valid.val().index()) {
+            self.put_ident.d.next = self.put_ident.q.val() + 1;
+        }
+        self.bucket0.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(0));
+        self.bucket1.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(16));
+        self.print.next = self.digest.val().get_bits::<13>(32);
+        self.fingerprint1.d.next = bits_narrow::<13>(self.print.val());
+        self.fingerprint2.d.next = self.fingerprint1.q.val();
+        for i in 0..8 {
+            self.ways[i].clock.next = self.clock.val();
+            self.ways[i].fingerprint.next = self.fingerprint2.q.val();
+            self.ways[i].write.next = self.decode.tag_write.val() & (self.decode.tag_way.val() == i.to_bits());
+            self.ways[i].write_bucket.next = self.decode.tag_bucket.val();
+            self.ways[i].tag.next = self.decode.tag.val();
+        }
+        for i in 0..4 {
+            self.ways[i].bucket.next = self.bucket0.val();
+            self.ways[i + 4].bucket.next = self.bucket1.val();
+        }
+        self.stash.signature.next = self.digest.val().get_bits::<45>(0);
+        self.stash.write.next = self.decode.stash_write.val();
+        self.stash.entry.next = self.decode.stash_entry.val();
+        self.stash.word.next = self.decode.stash.val();
+        self.stash_hit.d.next = self.stash.hit.val();
+        self.stash_index.d.next = bit_cast::<RECORD_LOG2, 17>(self.stash.index.val());
+        // one index
+        self.any.next = self.stash_hit.q.val();
+        self.pick.next = self.stash_index.q.val();
+        for i in 0..8 {
+            if self.ways[i].hit.val() {
+                self.any.next = true;
+                self.pick.next = self.pick.val() | self.ways[i].index.val();
+            }
+        }
+        self.hit0.d.next = self.any.val();
+        self.index0.d.next = self.pick.val();
+        // its record
+        self.records.read_address.next = self.index0.q.val();
+        self.records.write.next = self.decode.record_write.val();
+        self.records.write_address.next = self.decode.record_index.val();
+        self.records.write_data.next = self.decode.record.val();
+        self.hit1.d.next = self.hit0.q.val();
+        self.index1.d.next = self.index0.q.val();
+        self.hit2.d.next = self.hit1.q.val();
+        self.index2.d.next = self.index1.q.val();
+        // the whole key, in chunks
+        self.record.next = self.records.read_data.val();
+        self.expected.next = self.wanted.q.val();
+        self.address.next = self.expected.val().local;
+        self.client.next = self.record.val().get_bits::<128>(self.at_client.val().index());
+        self.pool.next = self.record.val().get_bits::<32>(self.at_pool.val().index());
+        self.protocol.next = bits_narrow::<2>(self.record.val().get_bits::<2>(self.at_protocol.val().index()));
+        self.unit.next = bits_narrow::<4>(self.record.val().get_bits::<4>(self.at_unit.val().index()));
+        self.sets.read_address.next = self.unit.val();
+        self.chunks.next = 0.into();
+        for i in 0..4 {
+            self.chunks.next = self.chunks.val().replace_bit(
+                i,
+                self.client.val().get_bits::<32>(i * 32) == self.address.val().get_bits::<32>(i * 32),
+            );
+        }
+        self.chunks.next = self.chunks.val().replace_bit(
+            4,
+            (self.unit.val() == self.expected.val().unit)
+                & (bits_narrow::<3>(self.record.val().get_bits::<3>(self.at_pref64.val().index()))
+                    == self.expected.val().pref64)
+                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_client_port.val().index()))
+                    == self.expected.val().local_port),
+        );
+        self.chunks.next = self
+            .chunks
+            .val()
+            .replace_bit(5, self.pool.val() == self.address.val().get_bits::<32>(0));
+        self.chunks.next = self.chunks.val().replace_bit(
+            6,
+            (self.sets.read_data.val() == self.expected.val().set)
+                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_pool_port.val().index()))
+                    == self.expected.val().local_port),
+        );
+        self.chunks.next = self.chunks.val().replace_bit(
+            7,
+            bits_narrow::<32>(self.record.val().get_bits::<32>(self.at_remote.val().index()))
+                == self.expected.val().remote,
+        );
+        self.chunks.next = self.chunks.val().replace_bit(
+            8,
+            self.protocol.val().any()
+                & (self.protocol.val() == self.expected.val().protocol)
+                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_remote_port.val().index()))
+                    == self.expected.val().remote_port),
+        );
+        self.same.d.next = self.chunks.val();
+        self.wanted_six.d.next = self.expected.val().six;
+        self.record3.d.next = self.record.val();
+        self.hit3.d.next = self.hit2.q.val();
+        self.index3.d.next = self.index2.q.val();
+        // the answer
+        self.common.next = self.hit3.q.val() & self.same.q.val().get_bit(7) & self.same.q.val().get_bit(8);
+        self.equal.next = self.same.q.val().get_bit(5) & self.same.q.val().get_bit(6);
+        if self.wanted_six.q.val() {
+            self.equal.next = self.same.q.val().get_bit(0)
+                & self.same.q.val().get_bit(1)
+                & self.same.q.val().get_bit(2)
+                & self.same.q.val().get_bit(3)
+                & self.same.q.val().get_bit(4);
+        }
+        self.result.d.next.hit = self.common.val() & self.equal.val();
+        self.result.d.next.index = bit_cast::<17, RECORD_LOG2>(self.index3.q.val());
+        self.result.d.next.record = self.record3.q.val();
+        self.result.d.next.ident = self.ident_ring.read_data.val();
+        self.found.next = self.result.q.val();
+        self.out_phv.next = self.packet.q.val();
+        self.out_valid.next = self.flying.q.val().get_bit(22);
     }
 }

@@ -1,0 +1,821 @@
+//! Tests of the session table: a clock-by-clock model in plain Rust, and what a host relies on.
+
+use super::*;
+use crate::testkit::Bench;
+use nat64_layout::hash::{message_four, message_six, HashKey, KeyHash};
+use nat64_layout::record::{Protocol, Record, StashEntry, Tag, RECORD_WORDS};
+use nat64_layout::regs::{HashKey0, HashKey1};
+use nat64_layout::{half_sip_hash_1_3, Geometry};
+use rand::{rngs::StdRng, Rng, SeedableRng};
+use std::collections::VecDeque;
+
+const SECRET: HashKey = HashKey([0x1234_5678, 0x9abc_def0]);
+
+fn bits<const N: usize>(x: impl Into<u64>) -> Bits<N> {
+    x.into().into()
+}
+
+fn wide128(x: u128) -> Wide<128> {
+    Wide::from_frame(&x.to_be_bytes())
+}
+
+/// A key in plain numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Plain {
+    six: bool,
+    protocol: Protocol,
+    local: u128,
+    remote: u32,
+    local_port: u16,
+    remote_port: u16,
+    pref64: u8,
+    unit: u8,
+    set: u8,
+}
+
+impl Plain {
+    fn six_of(r: &Record) -> Self {
+        Self {
+            six: true,
+            protocol: r.protocol,
+            local: r.client,
+            remote: r.remote,
+            local_port: r.client_port,
+            remote_port: r.remote_port,
+            pref64: r.pref64,
+            unit: r.unit,
+            set: 0,
+        }
+    }
+    fn four_of(r: &Record, sets: &[u8; 16]) -> Self {
+        Self {
+            six: false,
+            local: u128::from(r.pool),
+            local_port: r.pool_port,
+            pref64: 0,
+            unit: 0,
+            set: sets[r.unit as usize],
+            ..Self::six_of(r)
+        }
+    }
+    fn of(r: &Record, six: bool, sets: &[u8; 16]) -> Self {
+        if six {
+            Self::six_of(r)
+        } else {
+            Self::four_of(r, sets)
+        }
+    }
+    fn random(rng: &mut StdRng, sets: &[u8; 16]) -> Self {
+        Self::of(&random_record(rng), rng.random(), sets)
+    }
+    fn hash(&self) -> KeyHash {
+        let (p, remote, lp, rp) = (self.protocol, self.remote, self.local_port, self.remote_port);
+        if self.six {
+            half_sip_hash_1_3(
+                SECRET,
+                &message_six(p, self.local, remote, lp, rp, self.pref64, self.unit),
+            )
+        } else {
+            half_sip_hash_1_3(SECRET, &message_four(p, self.local as u32, remote, lp, rp, self.set))
+        }
+    }
+    fn pins(&self) -> Key {
+        Key {
+            six: self.six,
+            protocol: bits(self.protocol as u64),
+            local: wide128(self.local),
+            remote: bits(self.remote),
+            local_port: bits(self.local_port),
+            remote_port: bits(self.remote_port),
+            pref64: bits(self.pref64),
+            unit: bits(self.unit),
+            set: bits(self.set),
+        }
+    }
+    fn is_key_of(&self, r: &Record, sets: &[u8; 16]) -> bool {
+        *self == Self::of(r, self.six, sets)
+    }
+    /// The key with one field changed, for every field that this kind of key has.
+    fn neighbours(&self) -> Vec<Self> {
+        let mut all = Vec::new();
+        let other = if self.protocol == Protocol::Tcp {
+            Protocol::Udp
+        } else {
+            Protocol::Tcp
+        };
+        all.push(Self {
+            protocol: other,
+            ..*self
+        });
+        for bit in 0..if self.six { 128 } else { 32 } {
+            all.push(Self {
+                local: self.local ^ 1 << bit,
+                ..*self
+            });
+        }
+        for bit in 0..32 {
+            all.push(Self {
+                remote: self.remote ^ 1 << bit,
+                ..*self
+            });
+        }
+        for bit in 0..16 {
+            all.push(Self {
+                local_port: self.local_port ^ 1 << bit,
+                ..*self
+            });
+            all.push(Self {
+                remote_port: self.remote_port ^ 1 << bit,
+                ..*self
+            });
+        }
+        for bit in 0..3 {
+            if self.six {
+                all.push(Self {
+                    pref64: self.pref64 ^ 1 << bit,
+                    ..*self
+                });
+            } else {
+                all.push(Self {
+                    set: self.set ^ 1 << bit,
+                    ..*self
+                });
+            }
+        }
+        for bit in 0..if self.six { 4 } else { 0 } {
+            all.push(Self {
+                unit: self.unit ^ 1 << bit,
+                ..*self
+            });
+        }
+        all
+    }
+}
+
+fn random_record(rng: &mut StdRng) -> Record {
+    Record {
+        protocol: Protocol::ALL[rng.random_range(0..3)],
+        pref64: rng.random_range(0..8),
+        unit: rng.random_range(0..16),
+        hop6: rng.random_range(0..64),
+        hop4: rng.random_range(0..64),
+        client_port: rng.random(),
+        remote_port: rng.random(),
+        pool_port: rng.random(),
+        remote: rng.random(),
+        pool: rng.random(),
+        client: rng.random(),
+    }
+}
+
+fn record_bits(words: &[u32; RECORD_WORDS]) -> Wide<RECORD_BITS> {
+    words.iter().rev().fold(Wide::default(), |acc: Wide<RECORD_BITS>, &w| {
+        acc << 32 | Wide::from(u64::from(w))
+    })
+}
+
+/// Where a key's tag is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Bucket { bank: usize, way: usize },
+    Stash(usize),
+}
+
+impl Place {
+    fn random(rng: &mut StdRng) -> Self {
+        if rng.random_range(0..5) == 0 {
+            Self::Stash(rng.random_range(0..16))
+        } else {
+            Self::Bucket {
+                bank: rng.random_range(0..2),
+                way: rng.random_range(0..4),
+            }
+        }
+    }
+}
+
+/// The card's tables and the lookups under way.
+struct Model {
+    record_log2: usize,
+    bucket_log2: usize,
+    clock: u64,
+    staged: [u32; RECORD_WORDS],
+    stash_low: u32,
+    records: Vec<[u32; RECORD_WORDS]>,
+    /// (bank, way, bucket) -> word
+    tags: Vec<u32>,
+    stash: [[u32; 2]; 16],
+    sets: [u8; 16],
+    writes: VecDeque<(u64, u32, u32)>,
+    flying: VecDeque<Flying>,
+}
+
+struct Flying {
+    start: u64,
+    key: Plain,
+    index: Option<u32>,
+    record: [u32; RECORD_WORDS],
+    hit: bool,
+}
+
+struct Answer {
+    start: u64,
+    key: Plain,
+    hit: Option<(u32, [u32; RECORD_WORDS])>,
+}
+
+impl Model {
+    fn new(record_log2: usize, bucket_log2: usize) -> Self {
+        Self {
+            record_log2,
+            bucket_log2,
+            clock: 0,
+            staged: [0; RECORD_WORDS],
+            stash_low: 0,
+            records: vec![[0; RECORD_WORDS]; 1 << record_log2],
+            tags: vec![0; 8 << bucket_log2],
+            stash: [[0; 2]; 16],
+            sets: [0; 16],
+            writes: VecDeque::new(),
+            flying: VecDeque::new(),
+        }
+    }
+
+    fn good(&self, word: u32) -> u32 {
+        Tag::from_word(word)
+            .filter(|t| t.index < 1 << self.record_log2)
+            .map_or(0, |_| word)
+    }
+
+    /// One clock with these pins; the answer that shows in this clock. Writes take effect at the end of the next clock.
+    fn step(&mut self, key: Option<Plain>, write: Option<(u32, u32)>, set: Option<(usize, u8)>) -> Option<Answer> {
+        // the stash entry that is written in this clock does not match
+        let due = self.writes.front().copied().filter(|w| w.0 == self.clock);
+        let blocked = due
+            .filter(|w| (0x60_0000..0x60_0080).contains(&w.1) && w.1 % 8 == 4)
+            .map(|w| (w.1 - 0x60_0000) as usize / 8);
+        let mut flying = std::mem::take(&mut self.flying);
+        for f in &mut flying {
+            match self.clock - f.start {
+                15 => f.index = self.candidate(f.key.hash(), blocked),
+                19 => f.record = self.records[f.index.unwrap_or(0) as usize],
+                21 => {
+                    let record = Record::from_words(&f.record);
+                    f.hit = f.index.is_some() && record.is_some_and(|r| f.key.is_key_of(&r, &self.sets));
+                }
+                _ => {}
+            }
+        }
+        self.flying = flying;
+        if let Some(key) = key {
+            self.flying.push_back(Flying {
+                start: self.clock,
+                key,
+                index: None,
+                record: [0; RECORD_WORDS],
+                hit: false,
+            });
+        }
+        if let Some((address, data)) = write {
+            self.writes.push_back((self.clock + 1, address, data));
+        }
+        if due.is_some() {
+            self.apply();
+        }
+        if let Some((unit, set)) = set {
+            self.sets[unit] = set;
+        }
+        let old = self.flying.front().is_some_and(|f| f.start + 23 == self.clock);
+        self.clock += 1;
+        if !old {
+            return None;
+        }
+        let f = self.flying.pop_front()?;
+        Some(Answer {
+            start: f.start,
+            key: f.key,
+            hit: f.hit.then_some((f.index.unwrap_or(0), f.record)),
+        })
+    }
+
+    fn candidate(&self, hash: KeyHash, blocked: Option<usize>) -> Option<u32> {
+        let mut found = None;
+        for bank in 0..2 {
+            for way in 0..4 {
+                let bucket = hash.bucket(bank, self.bucket_log2) as usize;
+                let tag = Tag::from_word(self.tags[(bank * 4 + way) << self.bucket_log2 | bucket]);
+                if let Some(tag) = tag.filter(|t| t.fingerprint == hash.fingerprint()) {
+                    found = Some(found.unwrap_or(0) | tag.index);
+                }
+            }
+        }
+        for (i, entry) in self.stash.iter().enumerate() {
+            if let Some(tag) = Tag::from_word(entry[1]) {
+                let signature = u64::from(tag.fingerprint) << 32 | u64::from(entry[0]);
+                if blocked != Some(i) && signature == hash.signature() {
+                    found = Some(found.unwrap_or(0) | tag.index);
+                }
+            }
+        }
+        found
+    }
+
+    fn apply(&mut self) {
+        let Some((_, address, data)) = self.writes.pop_front() else {
+            return;
+        };
+        match address {
+            0..0x40_0000 => {
+                let (index, word) = ((address / 64) as usize, (address % 64 / 4) as usize);
+                if index >= self.records.len() || word >= RECORD_WORDS {
+                    return;
+                }
+                self.staged[word] = data;
+                if word == RECORD_WORDS - 1 {
+                    self.staged[word] &= 31;
+                    self.records[index] = self.staged;
+                }
+            }
+            0x40_0000..0x60_0000 => {
+                let (bank, at) = ((address - 0x40_0000) as usize >> 20, address as usize & 0xf_ffff);
+                let (bucket, way) = (at / 16, at % 16 / 4);
+                if bucket < 1 << self.bucket_log2 {
+                    self.tags[(bank * 4 + way) << self.bucket_log2 | bucket] = self.good(data);
+                }
+            }
+            _ => {
+                let at = (address - 0x60_0000) as usize;
+                if at >= 16 * 8 {
+                } else if at % 8 == 0 {
+                    self.stash_low = data;
+                } else {
+                    self.stash[at / 8] = [self.stash_low, self.good(data)];
+                }
+            }
+        }
+    }
+}
+
+/// Block and model side by side.
+struct Pair<const R: usize, const B: usize> {
+    bench: Bench<SessionCam<R, B>>,
+    model: Model,
+    hits: [u64; 2],
+    misses: u64,
+}
+
+impl<const R: usize, const B: usize> Pair<R, B> {
+    fn new(record: bool) -> Self {
+        let bench = Bench::from_box(Box::<SessionCam<R, B>>::default());
+        let mut pair = Self {
+            bench: if record { bench } else { bench.without_record() },
+            model: Model::new(R, B),
+            hits: [0; 2],
+            misses: 0,
+        };
+        for (offset, word) in [(HashKey0::OFFSET, SECRET.0[0]), (HashKey1::OFFSET, SECRET.0[1])] {
+            pair.register(offset, word);
+            pair.step(None, None, None);
+        }
+        pair
+    }
+
+    fn register(&mut self, offset: u32, data: u32) {
+        self.bench.uut.write.next = RegisterWrite {
+            valid: true,
+            address: bits(offset),
+            data: bits(data),
+        };
+    }
+
+    /// One clock; compares the outputs with the model and returns whether a lookup that ended in it hit.
+    fn step(
+        &mut self,
+        key: Option<Plain>,
+        write: Option<(u32, u32)>,
+        set: Option<(usize, u8)>,
+    ) -> Option<(Plain, Option<u32>)> {
+        let clock = self.model.clock;
+        let uut = &mut self.bench.uut;
+        uut.valid.next = key.is_some();
+        if let Some(key) = key {
+            uut.key.next = key.pins();
+            uut.phv.next = Phv {
+                source: wide128(u128::from(clock) << 64 | 0xabcd),
+                destination: wide128(!u128::from(clock)),
+                remote: bits(key.remote),
+                ..Default::default()
+            };
+        }
+        let (address, data) = write.unwrap_or_default();
+        uut.window.next = WindowWrite {
+            valid: write.is_some(),
+            address: bits(address),
+            data: bits(data),
+        };
+        if let Some((unit, value)) = set {
+            let offset = UNIT_BASE + UNIT_STRIDE * unit as u32 + 4;
+            self.register(offset, u32::from(value) | 0x8000_0018);
+        }
+        self.bench.settle();
+        let answer = self.model.step(key, write, set);
+        let uut = &self.bench.uut;
+        assert_eq!(uut.out_valid.val(), answer.is_some(), "out_valid in clock {clock}");
+        let mut result = None;
+        if let Some(answer) = answer {
+            let (found, phv) = (uut.found.val(), uut.out_phv.val());
+            assert_eq!(
+                phv.source,
+                wide128(u128::from(answer.start) << 64 | 0xabcd),
+                "packet in clock {clock}"
+            );
+            assert_eq!(phv.remote.index() as u32, answer.key.remote);
+            assert_eq!(found.ident.index() as u16, answer.key.hash().ident_offset());
+            assert_eq!(found.hit, answer.hit.is_some(), "clock {clock}: {:?}", answer.key);
+            if let Some((index, words)) = answer.hit {
+                assert_eq!(found.index.index() as u32, index, "clock {clock}");
+                assert_eq!(found.record, record_bits(&words), "clock {clock}");
+                self.hits[usize::from(answer.key.six)] += 1;
+            } else {
+                self.misses += 1;
+            }
+            result = Some((answer.key, answer.hit.map(|h| h.0)));
+        }
+        self.bench.edge();
+        self.bench.uut.write.next = RegisterWrite::default();
+        result
+    }
+
+    fn write(&mut self, address: u32, data: u32) {
+        self.step(None, Some((address, data)), None);
+    }
+
+    fn record(&mut self, index: u32, words: &[u32; RECORD_WORDS]) {
+        for (i, &word) in words.iter().enumerate() {
+            self.write(Record::offset(index) + 4 * i as u32, word);
+        }
+    }
+
+    fn drain(&mut self) -> Vec<(Plain, Option<u32>)> {
+        (0..=LATENCY).filter_map(|_| self.step(None, None, None)).collect()
+    }
+}
+
+/// The writes that put a tag (or nothing) at a place.
+fn place_writes(hash: KeyHash, place: Place, index: Option<u32>, bucket_log2: usize) -> Vec<(u32, u32)> {
+    match place {
+        Place::Bucket { bank, way } => {
+            let tag = index.map_or(Tag::EMPTY, |index| {
+                Tag {
+                    fingerprint: hash.fingerprint(),
+                    index,
+                }
+                .to_word()
+            });
+            vec![(Tag::offset(bank, hash.bucket(bank, bucket_log2), way), tag)]
+        }
+        Place::Stash(entry) => {
+            let words = index.map_or(StashEntry::EMPTY, |index| {
+                StashEntry {
+                    signature: hash.signature(),
+                    index,
+                }
+                .to_words()
+            });
+            let at = StashEntry::offset(entry);
+            vec![(at, words[0]), (at + 4, words[1])]
+        }
+    }
+}
+
+/// Random tables, writes and lookups at once; every answer as the model says.
+fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bool) -> Pair<R, B> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut pair = Pair::<R, B>::new(record);
+    let mut sessions: Vec<Option<Record>> = vec![None; 1 << R];
+    let mut queue: VecDeque<(u32, u32)> = VecDeque::new();
+    for _ in 0..clocks {
+        if queue.is_empty() {
+            let index = rng.random_range(0..1u32 << R);
+            let place = Place::random(&mut rng);
+            match (rng.random_range(0..12), sessions[index as usize]) {
+                (0..4, Some(r)) => {
+                    let hash = Plain::of(&r, rng.random(), &pair.model.sets).hash();
+                    let set = (rng.random_range(0..4) != 0).then_some(index);
+                    queue.extend(place_writes(hash, place, set, B));
+                }
+                (4, Some(_)) => {
+                    sessions[index as usize] = None;
+                    let at = Record::offset(index);
+                    queue.extend((0..RECORD_WORDS as u32).map(|i| (at + 4 * i, 0)));
+                }
+                (5, _) => {
+                    // out of range, or not an address of anything
+                    let tag = Tag {
+                        fingerprint: rng.random_range(0..1 << 13),
+                        index: rng.random_range(1 << R..1 << 17),
+                    };
+                    queue.extend([
+                        (
+                            Record::offset(index | 1 << R) + 4 * rng.random_range(0..9),
+                            rng.random(),
+                        ),
+                        (Record::offset(index) + 4 * rng.random_range(9..16), rng.random()),
+                        (Tag::offset(0, 1 << B, 0), rng.random()),
+                        (Tag::offset(1, 1 << B, 3), rng.random()),
+                        (Tag::offset(1, 0, 1), tag.to_word()),
+                        (0x60_0080 + 4 * rng.random_range(0..8), rng.random()),
+                        (0x7f_fffc, rng.random()),
+                    ]);
+                }
+                (6..9, _) | (_, None) => {
+                    let r = random_record(&mut rng);
+                    sessions[index as usize] = Some(r);
+                    let at = Record::offset(index);
+                    queue.extend(r.to_words().iter().enumerate().map(|(i, &w)| (at + 4 * i as u32, w)));
+                    for six in [true, false] {
+                        let hash = Plain::of(&r, six, &pair.model.sets).hash();
+                        queue.extend(place_writes(hash, Place::random(&mut rng), Some(index), B));
+                    }
+                }
+                _ => {}
+            }
+        }
+        let write = if rng.random_range(0..3) == 0 {
+            queue.pop_front()
+        } else {
+            None
+        };
+        let set = (rng.random_range(0..200) == 0).then(|| (rng.random_range(0..16), rng.random_range(0..8)));
+        let key = match (rng.random_range(0..10), sessions[rng.random_range(0..1 << R)]) {
+            (0..7, Some(r)) => Some(Plain::of(&r, rng.random(), &pair.model.sets)),
+            (7, _) => Some(Plain::random(&mut rng, &pair.model.sets)),
+            _ => None,
+        };
+        pair.step(key, write, set);
+    }
+    assert!(
+        pair.hits[0] > clocks / 50 && pair.hits[1] > clocks / 50 && pair.misses > clocks / 50,
+        "seed {seed}: {:?} hits, {} misses",
+        pair.hits,
+        pair.misses
+    );
+    pair
+}
+
+#[test]
+fn random_lookups_and_writes_are_those_of_the_model() {
+    for seed in 31..34 {
+        random_run::<4, 2>(seed, 8000, false);
+    }
+}
+
+#[test]
+fn agrees_with_its_verilog() {
+    random_run::<4, 2>(35, 1200, true).bench.agrees_with_verilog("cam");
+}
+
+#[test]
+fn every_single_field_that_differs_is_a_miss() {
+    let mut rng = StdRng::seed_from_u64(36);
+    let mut pair = Pair::<4, 2>::new(false);
+    for unit in 0..16 {
+        pair.step(None, None, Some((unit, rng.random_range(0..8))));
+    }
+    let mut tried = 0;
+    for round in 0..4 {
+        let r = random_record(&mut rng);
+        let index = round + 5;
+        pair.record(index, &r.to_words());
+        let key = Plain::of(&r, round % 2 == 0, &pair.model.sets);
+        let mut cases = key.neighbours();
+        tried += cases.len();
+        cases.push(key);
+        for case in cases {
+            // the tag that this very key would have, so that only the comparison of the key can tell
+            let place = Place::random(&mut rng);
+            for (address, data) in place_writes(case.hash(), place, Some(index), 2) {
+                pair.write(address, data);
+            }
+            pair.step(None, None, None);
+            pair.step(Some(case), None, None);
+            let answers = pair.drain();
+            assert_eq!(answers, [(case, (case == key).then_some(index))]);
+            for (address, data) in place_writes(case.hash(), place, None, 2) {
+                pair.write(address, data);
+            }
+        }
+    }
+    assert_eq!(tried, 2 * 200 + 2 * 100);
+}
+
+#[test]
+fn moves_lose_no_lookup() {
+    let mut rng = StdRng::seed_from_u64(37);
+    let mut pair = Pair::<4, 2>::new(false);
+    let (r, index) = (random_record(&mut rng), 0b1011);
+    pair.record(index, &r.to_words());
+    let keys = [true, false].map(|six| Plain::of(&r, six, &pair.model.sets));
+    // two keys of one session may share a bucket, so they keep to different ways
+    let mut places = [0, 1].map(|way| Place::Bucket { bank: 0, way });
+    for (key, place) in keys.iter().zip(places) {
+        for (address, data) in place_writes(key.hash(), place, Some(index), 2) {
+            pair.write(address, data);
+        }
+    }
+    let mut answers = 0;
+    for round in 0..400 {
+        let which = round % 2;
+        let new = match rng.random_range(0..3) {
+            0 => Place::Stash(2 * rng.random_range(0..8) + which),
+            _ => Place::Bucket {
+                bank: rng.random_range(0..2),
+                way: 2 * rng.random_range(0..2) + which,
+            },
+        };
+        if new == places[which] {
+            continue;
+        }
+        let hash = keys[which].hash();
+        let mut writes = place_writes(hash, new, Some(index), 2);
+        // an old stash entry is also taken over by another signature at once, which clears it as well
+        if let (Place::Stash(_), true) = (places[which], rng.random()) {
+            writes.extend(place_writes(KeyHash(rng.random()), places[which], Some(4), 2));
+        } else {
+            writes.extend(place_writes(hash, places[which], None, 2));
+        }
+        places[which] = new;
+        for write in writes
+            .into_iter()
+            .map(Some)
+            .chain((0..rng.random_range(0..6)).map(|_| None))
+        {
+            let key = keys[rng.random_range(0..2)];
+            if let Some((key, hit)) = pair.step(Some(key), write, None) {
+                assert_eq!(hit, Some(index), "round {round}: {key:?}");
+                answers += 1;
+            }
+        }
+    }
+    assert!(answers > 1000);
+}
+
+#[test]
+fn all_ways_and_all_stash_entries_are_found() {
+    let mut rng = StdRng::seed_from_u64(38);
+    let mut pair = Pair::<5, 1>::new(false);
+    let places = (0..8)
+        .map(|i| Place::Bucket {
+            bank: i / 4,
+            way: i % 4,
+        })
+        .chain((0..16).map(Place::Stash));
+    let mut keys = Vec::new();
+    for (i, place) in places.enumerate() {
+        let r = random_record(&mut rng);
+        let key = Plain::of(&r, rng.random(), &pair.model.sets);
+        pair.record(i as u32, &r.to_words());
+        for (address, data) in place_writes(key.hash(), place, Some(i as u32), 1) {
+            pair.write(address, data);
+        }
+        keys.push(key);
+    }
+    for key in &keys {
+        pair.step(Some(*key), None, None);
+    }
+    let answers = pair.drain();
+    let last = answers.last().expect("lookups end");
+    assert_eq!(*last, (keys[23], Some(23)));
+    assert_eq!(pair.hits[0] + pair.hits[1], 24);
+}
+
+#[test]
+fn an_empty_record_never_hits() {
+    // a key of zeros and no protocol has the content of an empty record; the classifier never makes one
+    let mut bench = Bench::from_box(Box::<SessionCam<4, 2>>::default()).without_record();
+    let mut message = [0u8; nat64_layout::hash::MESSAGE_BYTES];
+    for six in [true, false] {
+        message[25] = if six { 0 } else { 0x80 };
+        let hash = half_sip_hash_1_3(HashKey::default(), &message);
+        for (address, data) in place_writes(hash, Place::Stash(0), Some(0), 2) {
+            bench.uut.window.next = WindowWrite {
+                valid: true,
+                address: bits(address),
+                data: bits(data),
+            };
+            bench.tick();
+        }
+        bench.uut.window.next = WindowWrite::default();
+        bench.tick();
+        bench.uut.valid.next = true;
+        bench.uut.key.next = Key {
+            six,
+            ..Default::default()
+        };
+        bench.tick();
+        bench.uut.valid.next = false;
+        let mut candidates = 0;
+        for _ in 0..LATENCY {
+            bench.tick();
+            candidates += usize::from(bench.uut.hit0.q.val());
+        }
+        assert!(candidates > 0, "the tag was planted");
+        assert!(!bench.uut.found.val().hit);
+    }
+}
+
+#[test]
+fn commits_tell_the_record() {
+    let mut rng = StdRng::seed_from_u64(40);
+    let mut pair = Pair::<4, 2>::new(false);
+    let mut seen = Vec::new();
+    for index in [3u32, 15, 16, 0] {
+        for (i, word) in random_record(&mut rng).to_words().into_iter().enumerate() {
+            pair.write(Record::offset(index) + 4 * i as u32, word);
+            pair.bench.settle();
+            let commit = pair.bench.uut.commit.val();
+            if commit.valid {
+                seen.push((commit.index.index() as u32, i));
+            }
+        }
+    }
+    assert_eq!(seen, [(3, 8), (15, 8), (0, 8)]);
+}
+
+#[test]
+fn the_standard_card_finds_its_sessions() {
+    let mut rng = StdRng::seed_from_u64(41);
+    let mut pair = Pair::<11, 9>::new(false);
+    let sessions: Vec<(u32, Record)> = (0..160u32).map(|i| (i * 13 % 2048, random_record(&mut rng))).collect();
+    for (i, (index, r)) in sessions.iter().enumerate() {
+        pair.record(*index, &r.to_words());
+        for (j, six) in [true, false].into_iter().enumerate() {
+            let hash = Plain::of(r, six, &pair.model.sets).hash();
+            let place = Place::Bucket {
+                bank: (i + j) % 2,
+                way: i / 2 % 4,
+            };
+            for (address, data) in place_writes(hash, place, Some(*index), 9) {
+                pair.write(address, data);
+            }
+        }
+    }
+    for (_, r) in &sessions {
+        for six in [true, false] {
+            let key = Plain::of(r, six, &pair.model.sets);
+            pair.step(Some(key), None, None);
+        }
+        let other = Plain::random(&mut rng, &pair.model.sets);
+        pair.step(Some(other), None, None);
+    }
+    pair.drain();
+    assert!(
+        pair.hits[0] > 140 && pair.hits[1] > 140 && pair.misses >= 160,
+        "{:?}",
+        pair.hits
+    );
+}
+
+/// Bits of every block RAM below a block, by the name of its field.
+#[derive(Default)]
+pub(crate) struct RamBits {
+    path: Vec<String>,
+    address: usize,
+    /// Field name and bits.
+    pub rams: Vec<(String, usize)>,
+}
+
+impl Probe for RamBits {
+    fn visit_start_scope(&mut self, name: &str, _node: &dyn Block) {
+        self.path.push(name.to_string());
+    }
+    fn visit_end_scope(&mut self, _name: &str, _node: &dyn Block) {
+        self.path.pop();
+    }
+    fn visit_atom(&mut self, name: &str, signal: &dyn rust_hdl::core::atom::Atom) {
+        match name {
+            "read_address" => self.address = signal.bits(),
+            "read_data" => self.rams.push((
+                self.path.last().cloned().unwrap_or_default(),
+                signal.bits() << self.address,
+            )),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn ram_bits_are_those_of_the_geometry() {
+    let cam = Box::<SessionCam<11, 9>>::default();
+    let mut probe = RamBits::default();
+    cam.accept("uut", &mut probe);
+    let bits: usize = probe
+        .rams
+        .iter()
+        .filter(|r| r.0 == "tags" || r.0 == "records")
+        .map(|r| r.1)
+        .sum();
+    assert_eq!(probe.rams.iter().filter(|r| r.0 == "tags").count(), 8);
+    assert_eq!(bits, Geometry::STANDARD.session_bits() * Geometry::STANDARD.records());
+    assert_eq!(TagWord::<11>::BITS, 1 + nat64_layout::FINGERPRINT_BITS + 11);
+}
