@@ -13,9 +13,13 @@ pub fn sum(bytes: &[u8]) -> u64 {
         // Two words at a time; 2^16 = 1 modulo 0xffff, so folding makes the halves equal.
         total += u64::from(u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
     }
-    let mut rest = [0; 4];
-    rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
-    total + u64::from(u32::from_be_bytes(rest))
+    let last = match *chunks.remainder() {
+        [a, b, c] => [a, b, c, 0],
+        [a, b] => [a, b, 0, 0],
+        [a] => [a, 0, 0, 0],
+        _ => return total,
+    };
+    total + u64::from(u32::from_be_bytes(last))
 }
 
 /// Sum of the words of an IPv4 address.

@@ -243,6 +243,7 @@ struct Chain {
 /// Walks the extension headers of `bytes`, whose IPv6 header was checked. `None`: a header is cut off.
 ///
 /// Each header is at least 8 bytes, so the walk ends within the packet.
+#[inline]
 fn walk(bytes: &[u8]) -> Option<Chain> {
     let mut chain = Chain {
         protocol: bytes[6],
@@ -287,6 +288,7 @@ impl<'a> Packet6<'a> {
     /// # Errors
     /// `BadHeader`: version, extension header or transport header cannot be right, a fragment is not a multiple of 8
     /// bytes or reaches past 65,535. `Truncated`: shorter than the header says.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
         if bytes.first().is_some_and(|byte| byte >> 4 != 6) {
             return Err(Reason::BadHeader);
@@ -348,6 +350,7 @@ impl<'a> Packet4<'a> {
     /// # Errors
     /// `BadHeader`: version, header length, total length or transport header cannot be right, a fragment is not a
     /// multiple of 8 bytes or reaches past 65,535. `BadIpv4Checksum`. `Truncated`: shorter than the header says.
+    #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Reason> {
         let Some(&first) = bytes.first() else {
             return Err(Reason::Truncated);
@@ -363,7 +366,7 @@ impl<'a> Packet4<'a> {
         if length < payload_at {
             return Err(Reason::BadHeader);
         }
-        if checksum::fold(checksum::sum(&bytes[..payload_at])) != 0xffff {
+        if checksum::fold(header_sum(&bytes[..payload_at])) != 0xffff {
             return Err(Reason::BadIpv4Checksum);
         }
         let bytes = bytes.get(..length).ok_or(Reason::Truncated)?;
@@ -421,7 +424,17 @@ impl<'a> Packet4<'a> {
     }
 }
 
+/// Sum of an IPv4 header; most have no options, and their length is known to the compiler.
+#[inline]
+fn header_sum(header: &[u8]) -> u64 {
+    match header.first_chunk::<IPV4_HEADER>() {
+        Some(plain) if header.len() == IPV4_HEADER => checksum::sum(plain),
+        _ => checksum::sum(header),
+    }
+}
+
 /// Refuses fragments that can belong to no packet (RFC 8200 section 4.5, RFC 791 section 3.2).
+#[inline]
 fn check_fragment(fragment: Option<Fragment>, payload: usize, limit: usize) -> Result<(), Reason> {
     let Some(fragment) = fragment else { return Ok(()) };
     if usize::from(fragment.offset) + payload > limit

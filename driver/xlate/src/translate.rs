@@ -106,6 +106,7 @@ impl Options6 {
 /// * `Ipv6Extension`: a fragment of an ICMPv6 message, whose checksum needs the whole ([`crate::fragment`]).
 /// * `UnsupportedProtocol`: Fragment header in front of an extension header (RFC 7915 section 5.1.1).
 /// * `BadHeader`: reaches past the end of the largest IPv4 packet.
+#[inline]
 pub fn six_to_four(packet: &Packet6<'_>, to: &To4, options: &Options4, out: &mut Vec<u8>) -> Result<usize, Reason> {
     let payload = packet.payload();
     let total = IPV4_HEADER + payload.len();
@@ -138,6 +139,7 @@ pub fn six_to_four(packet: &Packet6<'_>, to: &To4, options: &Options4, out: &mut
 /// * `FragmentZeroChecksum`: fragment of UDP without checksum; needs the whole ([`crate::fragment`]).
 /// * `IcmpNotTranslated`: ICMP other than echo.
 /// * `Ipv4Fragment`: a fragment of an ICMPv4 message, whose checksum needs the whole ([`crate::fragment`]).
+#[inline]
 pub fn four_to_six(packet: &Packet4<'_>, to: &To6, options: &Options6, out: &mut Vec<u8>) -> Result<usize, Reason> {
     let payload = packet.payload();
     let fragment_header = if packet.is_part() { FRAGMENT_HEADER } else { 0 };
@@ -167,6 +169,7 @@ pub(crate) const MIN_MTU6: usize = 1280;
 const MIN_MTU4: u16 = 68;
 
 /// The IPv4 header for `packet` (RFC 7915 sections 5.1 and 5.1.1).
+#[inline]
 fn header4(packet: &Packet6<'_>, to: &To4, options: &Options4) -> Result<[u8; IPV4_HEADER], Reason> {
     let payload = packet.bytes.len() - packet.payload_at;
     let (ident, flags) = match packet.fragment {
@@ -209,6 +212,7 @@ pub(crate) const MORE4: u16 = 0x2000;
 
 /// An IPv4 header with its checksum.
 #[allow(clippy::too_many_arguments)] // the fields of the header, in their order
+#[inline]
 pub(crate) fn build4(
     tos: u8,
     total: u16,
@@ -219,6 +223,16 @@ pub(crate) fn build4(
     src: Ipv4Addr,
     dst: Ipv4Addr,
 ) -> [u8; IPV4_HEADER] {
+    // The sum is made from the fields: reading back bytes just written would wait for them.
+    let sum = 0x4500
+        + u64::from(tos)
+        + u64::from(total)
+        + u64::from(ident)
+        + u64::from(flags)
+        + (u64::from(ttl) << 8)
+        + u64::from(protocol)
+        + checksum::sum4(src)
+        + checksum::sum4(dst);
     let mut header = [0; IPV4_HEADER];
     header[0] = 0x45;
     header[1] = tos;
@@ -227,14 +241,14 @@ pub(crate) fn build4(
     header[6..8].copy_from_slice(&flags.to_be_bytes());
     header[8] = ttl;
     header[9] = protocol;
+    header[10..12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
     header[12..16].copy_from_slice(&src.octets());
     header[16..20].copy_from_slice(&dst.octets());
-    let sum = checksum::finish(checksum::sum(&header));
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
     header
 }
 
 /// The IPv6 header for `packet`, Fragment header not counted (RFC 7915 section 4.1).
+#[inline]
 fn header6(packet: &Packet4<'_>, to: &To6, options: &Options6) -> [u8; IPV6_HEADER] {
     let traffic_class = options.tos_override.unwrap_or(packet.tos);
     let protocol = if packet.protocol == proto::ICMP {
@@ -254,6 +268,7 @@ fn header6(packet: &Packet4<'_>, to: &To6, options: &Options6) -> [u8; IPV6_HEAD
 }
 
 /// An IPv6 header without flow label.
+#[inline]
 pub(crate) fn build6(
     traffic_class: u8,
     length: u16,
@@ -299,6 +314,7 @@ pub(crate) enum Edit {
 }
 
 impl Edit {
+    #[inline]
     fn six_to_four(packet: &Packet6<'_>, to: &To4) -> Result<Self, Reason> {
         let payload = packet.payload();
         let addresses = || {
@@ -345,6 +361,7 @@ impl Edit {
         }
     }
 
+    #[inline]
     fn four_to_six(packet: &Packet4<'_>, to: &To6) -> Result<Self, Reason> {
         let payload = packet.payload();
         let addresses = || {
@@ -407,6 +424,7 @@ impl Edit {
     }
 
     /// Ports of TCP or UDP, for a change of the addresses' sums from `addresses.0` to `addresses.1`.
+    #[inline]
     fn ports(payload: &[u8], at: usize, addresses: (u64, u64), src_port: u16, dst_port: u16, syn: bool) -> Self {
         let ports = u32::from(src_port) << 16 | u32::from(dst_port);
         let old = addresses.0 + u64::from(be32(payload, 0));
