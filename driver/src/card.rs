@@ -427,26 +427,7 @@ impl Card {
 
     /// The record of a session under the present tables; `None` when the card cannot carry it.
     pub fn record(&self, flow: &Flow, hop6: u8, hop4: u8) -> Option<Record> {
-        if !self.plan.offloads(flow.service_set) {
-            return None;
-        }
-        let pref64 = self.plan.pref64(flow.service_set, flow.pref64, flow.pref64_length)?;
-        let unit = u8::try_from(flow.unit)
-            .ok()
-            .filter(|&unit| usize::from(unit) < tables::UNITS)?;
-        Some(Record {
-            protocol: flow.protocol,
-            pref64,
-            unit,
-            hop6,
-            hop4,
-            client_port: flow.client.1,
-            remote_port: flow.remote.1,
-            pool_port: flow.pool.1,
-            remote: flow.remote.0.into(),
-            pool: flow.pool.0.into(),
-            client: flow.client.0.into(),
-        })
+        self.plan.record(flow, hop6, hop4)
     }
 
     /// A next-hop entry for packets a neighbour takes, with one more user; `Ok(None)` when the table is full.

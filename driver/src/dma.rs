@@ -198,7 +198,7 @@ impl HostMemory {
 
     /// The word at `iova`, with *acquire* order. The address must be a multiple of 8.
     pub fn read_word(&self, iova: u64) -> Result<u64, DmaFault> {
-        if iova % WORD as u64 != 0 {
+        if !iova.is_multiple_of(WORD as u64) {
             return Err(DmaFault { iova, bytes: WORD });
         }
         self.with(iova, WORD, |memory, offset| memory.load_acquire(offset / WORD))
@@ -207,7 +207,7 @@ impl HostMemory {
     /// Writes the word at `iova`, with *release* order: posted writes of a card arrive in order. The address must be
     /// a multiple of 8.
     pub fn write_word(&self, iova: u64, value: u64) -> Result<(), DmaFault> {
-        if iova % WORD as u64 != 0 {
+        if !iova.is_multiple_of(WORD as u64) {
             return Err(DmaFault { iova, bytes: WORD });
         }
         self.with(iova, WORD, |memory, offset| memory.store_release(offset / WORD, value))
@@ -262,7 +262,7 @@ mod tests {
         let host = HostMemory::new();
         let first = host.alloc(1).expect("room");
         let second = host.alloc(PAGE * 2).expect("room");
-        assert!(first.iova > u64::from(u32::MAX) && second.iova % PAGE as u64 == 0);
+        assert!(first.iova > u64::from(u32::MAX) && second.iova.is_multiple_of(PAGE as u64));
         host.write_word(second.iova + 8, 7).expect("inside");
         assert_eq!(second.memory.load_acquire(1), 7);
         first.memory.store(511, 9);

@@ -382,14 +382,9 @@ impl Neighbours {
         if self.table.len() < ENTRIES {
             return true;
         }
-        let evictable = |key: &Key| match self.table.get(key) {
-            Some(Entry {
-                state: State::Known { .. },
-                pins: 0,
-                fixed: false,
-                ..
-            }) => true,
-            _ => false,
+        let evictable = |key: &Key| {
+            let entry = self.table.get(key);
+            entry.is_some_and(|e| matches!(e.state, State::Known { .. }) && e.pins == 0 && !e.fixed)
         };
         let Some(&(timer, key)) = self.timers.iter().take(EVICT_SCAN).find(|(_, key)| evictable(key)) else {
             return false;
@@ -774,7 +769,7 @@ impl Message {
         let valid = match kind {
             SOLICITATION if source.is_unspecified() => lladdr.is_none() && to == solicited_node(target),
             SOLICITATION => true,
-            _ => !source.is_unspecified() && !(multicast && flags & FLAG_SOLICITED != 0),
+            _ => !source.is_unspecified() && (!multicast || flags & FLAG_SOLICITED == 0),
         };
         (valid && lladdr.is_none_or(is_unicast)).then_some(Self {
             kind,

@@ -11,8 +11,9 @@ use std::net::Ipv6Addr;
 
 use nat64_layout::regs::Policy;
 use nat64_layout::tables::{self, PortPolicy, TermAction, PREFIX_LENGTHS};
-use nat64_layout::MAX_FRAME;
-use nat64_xlate::config::{Action, Match, PrefixMatch, Term};
+use nat64_layout::{Record, MAX_FRAME};
+use nat64_xlate::config::{Action, Match, PrefixMatch, ServiceSet, Term};
+use nat64_xlate::Flow;
 
 use crate::config::GatewayConfig;
 
@@ -184,6 +185,32 @@ impl Plan {
     /// Whether sessions of a service set may be installed in the card.
     pub fn offloads(&self, service_set: usize) -> bool {
         self.offload.get(service_set).copied().unwrap_or(false)
+    }
+}
+
+impl Plan {
+    /// The record of a session under these tables; `None` when the card cannot carry it.
+    pub fn record(&self, flow: &Flow, hop6: u8, hop4: u8) -> Option<Record> {
+        if !self.offloads(flow.service_set) {
+            return None;
+        }
+        let pref64 = self.pref64(flow.service_set, flow.pref64, flow.pref64_length)?;
+        let unit = u8::try_from(flow.unit)
+            .ok()
+            .filter(|&unit| usize::from(unit) < tables::UNITS)?;
+        Some(Record {
+            protocol: flow.protocol,
+            pref64,
+            unit,
+            hop6,
+            hop4,
+            client_port: flow.client.1,
+            remote_port: flow.remote.1,
+            pool_port: flow.pool.1,
+            remote: flow.remote.0.into(),
+            pool: flow.pool.0.into(),
+            client: flow.client.0.into(),
+        })
     }
 }
 
@@ -399,28 +426,37 @@ fn terms(
     fill("rule-term", list.iter().map(tables::Term::to_words))
 }
 
+fn pool_indices(set: &ServiceSet) -> impl Iterator<Item = usize> + '_ {
+    set.terms
+        .iter()
+        .flat_map(|term| match &term.then {
+            Action::Translate(then) => [Some(then.pool), then.overload_pool],
+            Action::NoTranslation => [None; 2],
+        })
+        .flatten()
+}
+
+/// The IPv4 addresses a service set answers for: its pools and static bindings, as ranges; pools that do not exist are
+/// left out.
+pub(crate) fn pool_ranges(config: &GatewayConfig, set: &ServiceSet) -> Vec<(u32, u32)> {
+    let pools = pool_indices(set).filter_map(|index| config.xlate.pools.get(index));
+    let ranges = pools.flat_map(|pool| pool.ranges.iter().map(|&(low, high)| (u32::from(low), u32::from(high))));
+    let bindings = set
+        .static_bindings
+        .iter()
+        .map(|b| (u32::from(b.outside.0), u32::from(b.outside.0)));
+    ranges.chain(bindings).collect()
+}
+
 fn pools(config: &GatewayConfig) -> Result<[[u32; 3]; tables::POOLS], PlanError> {
     let mut list: Vec<tables::PoolRange> = Vec::new();
     for (set, service_set) in config.xlate.service_sets.iter().enumerate() {
-        let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for term in &service_set.terms {
-            let Action::Translate(then) = &term.then else { continue };
-            for index in std::iter::once(then.pool).chain(then.overload_pool) {
-                let pool = config
-                    .xlate
-                    .pools
-                    .get(index)
-                    .ok_or(PlanError::NoSuch { what: "pool", index })?;
-                ranges.extend(pool.ranges.iter().map(|&(low, high)| (u32::from(low), u32::from(high))));
+        for index in pool_indices(service_set) {
+            if index >= config.xlate.pools.len() {
+                return Err(PlanError::NoSuch { what: "pool", index });
             }
         }
-        ranges.extend(
-            service_set
-                .static_bindings
-                .iter()
-                .map(|b| (u32::from(b.outside.0), u32::from(b.outside.0))),
-        );
-        for (low, high) in join(ranges) {
+        for (low, high) in join(pool_ranges(config, service_set)) {
             list.push(tables::PoolRange {
                 low,
                 high,

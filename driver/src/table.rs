@@ -404,7 +404,7 @@ impl SessionTable {
     }
 
     fn bank_of(&self, slot: usize) -> usize {
-        slot / WAYS >> self.geometry.bucket_log2
+        (slot / WAYS) >> self.geometry.bucket_log2
     }
 
     /// Moves keys of the stash back to tags; with `search` by moving others too.

@@ -90,7 +90,7 @@ impl TableWriter for CardModel {
                 let (bank, slot) = ((at / TAG_BANK_STRIDE) as usize, (at % TAG_BANK_STRIDE / 4) as usize);
                 assert_eq!(words.len(), 1);
                 assert!(slot < WAYS << self.geometry.bucket_log2);
-                let slot = (bank * WAYS << self.geometry.bucket_log2) + slot;
+                let slot = ((bank * WAYS) << self.geometry.bucket_log2) + slot;
                 assert!(
                     words[0] == 0 || self.tags[slot] == 0,
                     "a tag is written over another one"

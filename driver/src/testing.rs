@@ -223,7 +223,7 @@ impl Transport for FakeTransport {
             }),
             TimeLow::OFFSET => card.now as u32,
             TimeHigh::OFFSET => (card.now >> 32) as u32,
-            COUNTER_BASE..PORT_COUNTER_BASE if offset % 8 == 0 => {
+            COUNTER_BASE..PORT_COUNTER_BASE if offset.is_multiple_of(8) => {
                 let reason = Reason::from_code(((offset - COUNTER_BASE) / 8) as u8);
                 reason.and_then(|r| card.counters.get(&r)).map_or(0, |&n| n as u32)
             }
