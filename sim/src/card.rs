@@ -341,3 +341,75 @@ impl Transport for SimTransport {
             .map_err(device_error("reset the card"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+    use crate::pins::{Bench, PinEngine, PinsIn, PinsOut};
+
+    fn card() -> SimCard {
+        SimCard::start(Box::new(|memory| Ok(Box::new(Bench::new(Fake::default(), memory))))).expect("it starts")
+    }
+
+    #[test]
+    fn driver_and_wire_see_one_card_in_lock_step() {
+        let card = card();
+        let (mut transport, wire) = (card.transport(), card.wire());
+        wire.set_time(77);
+        assert_eq!(transport.read32(Bar::Bar0, 0x110).expect("read"), 77);
+        transport.write_burst(Bar::Bar0, 0x1c, &[5]).expect("write");
+        let clocks = wire.clocks();
+        assert_eq!(transport.read32(Bar::Bar0, 0x1c).expect("read"), 5, "a read comes after the writes");
+        assert!(wire.clocks() > clocks, "the read took clocks");
+
+        let buffer = transport.dma_alloc(4096).expect("memory");
+        buffer.memory.store(0, 40);
+        buffer.memory.store(1, 2);
+        for (offset, value) in [(0x400, buffer.iova as u32), (0x404, (buffer.iova >> 32) as u32), (0x414, 16)] {
+            transport.write32(Bar::Bar0, offset, value).expect("write");
+        }
+        wire.rx(0, &[9; 100], false);
+        assert_eq!(transport.wait(Duration::from_secs(1)).expect("works"), 2, "the interrupt of the sum");
+        assert_eq!(transport.wait(Duration::ZERO).expect("works"), 0, "told once");
+        assert_eq!(buffer.memory.load_acquire(0x100), 42);
+        let tx = wire.take_tx();
+        assert_eq!((tx.len(), tx[0].port, tx[0].bytes.len()), (1, 1, 100));
+        assert!(wire.take_tx().is_empty());
+
+        assert!(matches!(transport.read32(Bar::Bar2, 0), Err(DeviceError::BadOffset { .. })));
+        assert!(matches!(transport.write32(Bar::Bar0, 1 << 16, 0), Err(DeviceError::BadOffset { .. })));
+        transport.reset().expect("reset");
+        assert_eq!(transport.read32(Bar::Bar0, 0x1c).expect("read"), 0);
+    }
+
+    #[test]
+    fn a_card_that_never_gets_idle_is_told_but_a_poll_goes_on() {
+        let card = card();
+        let mut transport = card.transport();
+        transport.write32(Bar::Bar0, 0x408, 1).expect("write");
+        assert_eq!(transport.wait(Duration::ZERO).expect("a poll does not wait for idle"), 0);
+        assert!(matches!(card.wire().run_until_idle(), Err(EngineError::Busy { clocks: MAX_CLOCKS })));
+    }
+
+    struct Broken;
+
+    impl PinEngine for Broken {
+        fn clock(&mut self, _: &PinsIn) -> PinsOut {
+            panic!("the block does not settle")
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    #[test]
+    fn an_engine_that_panics_is_an_error_with_its_words() {
+        let card = SimCard::start(Box::new(|memory| Ok(Box::new(Bench::new(Broken, memory))))).expect("it starts");
+        for _ in 0..2 {
+            let error = card.wire().run_until_idle().expect_err("it panicked").to_string();
+            assert!(error.contains("the block does not settle"), "{error}");
+        }
+        let refused = SimCard::start(Box::new(|_| Err(EngineError::MissingTool { tool: "verilator" })));
+        assert!(refused.is_err_and(|e| e.to_string().contains("cargo xtask setup")));
+    }
+}
