@@ -141,7 +141,36 @@ impl Effects {
     pub fn send_with(&mut self, unit: usize, translated: Option<Direction>, build: impl FnOnce(&mut Vec<u8>)) {
         let start = self.arena.len();
         build(&mut self.arena);
-        self.list.push(Effect::Send { unit, bytes: start..self.arena.len(), translated });
+        self.list.push(Effect::Send {
+            unit,
+            bytes: start..self.arena.len(),
+            translated,
+        });
+    }
+
+    /// Adds a `Send` for each IP packet that `build` appends to the arena; none if it fails.
+    ///
+    /// # Errors
+    /// Those of `build`, which then has appended nothing.
+    pub fn send_packets<E>(
+        &mut self,
+        unit: usize,
+        translated: Option<Direction>,
+        build: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut start = self.arena.len();
+        build(&mut self.arena)?;
+        let lengths = crate::packet::lengths(&self.arena[start..]);
+        for length in lengths {
+            let bytes = start..start + length;
+            start = bytes.end;
+            self.list.push(Effect::Send {
+                unit,
+                bytes,
+                translated,
+            });
+        }
+        Ok(())
     }
 
     /// Adds a `Send` of these bytes.

@@ -20,6 +20,14 @@ impl Keyed {
     }
 }
 
+impl Keyed {
+    /// Hash of a whole key.
+    #[inline]
+    pub fn hash(&self, bytes: &[u8]) -> u64 {
+        self.build_hasher().hash(bytes)
+    }
+}
+
 impl BuildHasher for Keyed {
     type Hasher = SipHasher13;
 

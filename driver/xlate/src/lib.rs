@@ -5,18 +5,29 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod bib;
 pub mod checksum;
 pub mod config;
 pub mod effect;
+pub mod engine;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp_error;
 pub mod keyed;
 pub mod packet;
+pub mod policy;
 pub mod pool;
 pub mod rfc6052;
+pub mod session;
+pub mod slab;
+pub mod stats;
+pub mod tcp;
 pub mod translate;
 pub mod wheel;
 
 pub use config::Config;
+pub use engine::{BibInfo, Nat64, ReconfigureReport, SessionInfo};
+pub use policy::ConfigError;
+pub use stats::Stats;
+pub use tcp::State;
 pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};

@@ -1,0 +1,157 @@
+//! ICMP errors and resets of ours, rate limited, and the options packets are translated with.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use nat64_layout::{Reason, ReasonKind};
+
+use super::six::Way6;
+use super::Nat64;
+use crate::effect::{Effects, Time};
+use crate::icmp_error::{error4, error6, may_answer4, may_answer6, Error4, Error6};
+use crate::packet::{Packet4, Packet6};
+use crate::tcp;
+use crate::translate::{Options4, Options6};
+
+impl Nat64 {
+    /// What a packet ends for when it cannot be answered because of the rate limit: a reason that says "was answered"
+    /// would not be true.
+    fn unanswered(reason: Reason) -> Reason {
+        if reason.kind() == ReasonKind::Answer {
+            Reason::ErrorRateLimited
+        } else {
+            reason
+        }
+    }
+
+    /// Answers an IPv6 packet, if that is allowed; returns what it ends for.
+    pub(super) fn answer6(
+        &mut self,
+        now: Time,
+        way: &Way6,
+        packet: &Packet6<'_>,
+        error: Error6,
+        reason: Reason,
+        effects: &mut Effects,
+    ) -> Reason {
+        if !may_answer6(packet) {
+            return reason;
+        }
+        let Some(source) = self.source6(way.unit, way.prefix) else {
+            return reason;
+        };
+        if !self.errors.take(now) {
+            return Self::unanswered(reason);
+        }
+        effects.send_with(way.unit, None, |arena| {
+            let sent = error6(packet, error, source, arena);
+            debug_assert!(sent, "asked before");
+        });
+        reason
+    }
+
+    /// Answers an IPv4 packet, if that is allowed; returns what it ends for.
+    pub(super) fn answer4(
+        &mut self,
+        now: Time,
+        unit: usize,
+        packet: &Packet4<'_>,
+        error: Error4,
+        reason: Reason,
+        effects: &mut Effects,
+    ) -> Reason {
+        if !may_answer4(packet) {
+            return reason;
+        }
+        if !self.errors.take(now) {
+            return Self::unanswered(reason);
+        }
+        let ident = self.next_ident();
+        let source = self.source4(unit, packet.dst);
+        effects.send_with(unit, None, |arena| {
+            let sent = error4(packet, error, source, ident, arena);
+            debug_assert!(sent, "asked before");
+        });
+        reason
+    }
+
+    /// Answers a segment of a client with a RST.
+    pub(super) fn answer_reset(
+        &mut self,
+        now: Time,
+        unit: usize,
+        packet: &Packet6<'_>,
+        ports: (u16, u16),
+        effects: &mut Effects,
+    ) {
+        let mut segment = Vec::new();
+        tcp::reset(
+            packet.payload(),
+            (packet.src, ports.0),
+            (packet.dst, ports.1),
+            &mut segment,
+        );
+        if !segment.is_empty() && self.errors.take(now) {
+            effects.send(unit, None, &segment);
+        }
+    }
+
+    /// Source of ICMPv6 errors on a unit.
+    pub(super) fn source6(&self, unit: usize, prefix: u16) -> Option<Ipv6Addr> {
+        let made = || {
+            let set = self.policy.set_of_unit(unit)?;
+            let pool = self.policy.sets[usize::from(set)].first_address?;
+            Some(self.policy.prefixes.get(usize::from(prefix))?.embed(pool))
+        };
+        self.policy
+            .config
+            .units
+            .get(unit)
+            .and_then(|unit| unit.address6)
+            .or_else(made)
+    }
+
+    /// Source of ICMPv4 errors on a unit, about a packet that was sent to `target`, an address of ours.
+    fn source4(&self, unit: usize, target: Ipv4Addr) -> Ipv4Addr {
+        self.policy
+            .config
+            .units
+            .get(unit)
+            .and_then(|unit| unit.address4)
+            .unwrap_or(target)
+    }
+
+    /// Another Identification: no two packets in a row have the same, and an observer cannot tell how many we sent.
+    pub(super) fn next_ident(&mut self) -> u16 {
+        // A full-period generator over 16 bits; the start comes from the seed.
+        self.ident = self.ident.wrapping_mul(25173).wrapping_add(13849);
+        self.ident
+    }
+
+    /// How packets of a client are translated.
+    pub(super) fn options4(&mut self, set: u16, unit: usize) -> Options4 {
+        let ident = self.next_ident();
+        let rules = self.policy.set(set);
+        let mtu = |unit: usize| self.policy.config.units.get(unit).map_or(1500, |unit| unit.mtu);
+        Options4 {
+            df_clear_max: rules.df.clear_max(),
+            tos_override: rules.tos_override,
+            ident,
+            mtu4: mtu(rules.outside_unit),
+            mtu6: mtu(unit),
+            mss: rules.tcp_mss,
+        }
+    }
+
+    /// How packets to a client behind `unit` are translated.
+    pub(super) fn options6(&self, set: u16, unit: usize) -> Options6 {
+        let rules = self.policy.set(set);
+        let mtu = |unit: usize| self.policy.config.units.get(unit).map_or(1500, |unit| unit.mtu);
+        Options6 {
+            tos_override: rules.tos_override,
+            lowest_mtu: rules.ipv6_mtu,
+            mtu6: mtu(unit),
+            mtu4: mtu(rules.outside_unit),
+            mss: rules.tcp_mss,
+        }
+    }
+}

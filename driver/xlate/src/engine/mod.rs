@@ -1,0 +1,405 @@
+//! The stateful translator: one packet in, effects out.
+//!
+//! ```text
+//!  step --- six  --- fragments? --- session6 --- translate --- hairpin? --- four
+//!       \-- four --- fragments? --- session4 --- translate
+//!  advance --- sessions, stored SYNs, fragments, idle bindings, in the order of their deadlines
+//! ```
+//!
+//! Each packet ends in exactly one of: it was sent on (`Send` with a direction, more than one if it had to be
+//! fragmented), it was dropped (one `Drop`, after a `Send` of ours if it was answered), or it is held (a fragment
+//! that waits for the first one, a SYN that waits for the client's; [`Stats::held`]). What was held ends the same way
+//! later, during another call.
+//!
+//! Timers run only in [`Nat64::advance`]: a caller with a card first asks [`Nat64::due`] which sessions it must look up
+//! the activity of, tells [`Nat64::touch`], then advances. A caller without one advances before each step.
+
+mod answers;
+mod four;
+mod reconfigure;
+mod six;
+mod state;
+mod syns;
+mod timers;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use nat64_layout::{Direction, Protocol, Reason};
+
+use crate::bib::{Bib, Bibs};
+use crate::config::{Config, Timers};
+use crate::effect::{Effect, Effects, Event, Flow, SessionId, Time};
+use crate::fragment::Store;
+use crate::icmp_error::RateLimit;
+use crate::keyed::{Keyed, Random};
+use crate::policy::{nanoseconds, ConfigError, Policy};
+use crate::pool::Pool;
+use crate::session::{Session, Sessions};
+use crate::stats::Stats;
+use crate::tcp::State;
+use crate::wheel::Wheel;
+use syns::Syns;
+
+pub use reconfigure::ReconfigureReport;
+
+/// Lifetimes in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+struct Lifetimes {
+    udp: Time,
+    established: Time,
+    transitory: Time,
+    incoming_syn: Time,
+    icmp: Time,
+    probes: u8,
+    tick: Time,
+}
+
+impl Lifetimes {
+    fn new(config: &Config) -> Self {
+        let Timers {
+            udp,
+            tcp_established,
+            tcp_transitory,
+            tcp_incoming_syn,
+            icmp,
+            tcp_probes,
+            ..
+        } = config.timers;
+        Self {
+            udp: nanoseconds(udp),
+            established: nanoseconds(tcp_established),
+            transitory: nanoseconds(tcp_transitory),
+            incoming_syn: nanoseconds(tcp_incoming_syn),
+            icmp: nanoseconds(icmp),
+            probes: tcp_probes,
+            tick: nanoseconds(config.activity_tick),
+        }
+    }
+
+    /// An activity time as lifetimes count it: rounded up to the tick.
+    fn round(&self, at: Time) -> Time {
+        if self.tick <= 1 {
+            return at;
+        }
+        at.checked_next_multiple_of(self.tick).unwrap_or(Time::MAX)
+    }
+}
+
+/// A stateful NAT64 (RFC 6146).
+#[derive(Debug)]
+pub struct Nat64 {
+    policy: Policy,
+    lifetimes: Lifetimes,
+    keys: Keyed,
+    pools: Vec<Pool>,
+    bibs: Bibs,
+    sessions: Sessions,
+    session_timers: Wheel,
+    bib_timers: Wheel,
+    syns: Syns,
+    fragments: Store,
+    /// Sessions by binding and server address, for address-dependent filters: how many let the address in.
+    permits: HashMap<(u32, Ipv4Addr), u32, Keyed>,
+    /// Sessions by service set and subscriber.
+    subscribers: HashMap<(u16, u128), u32, Keyed>,
+    setup_rates: Vec<Option<RateLimit>>,
+    errors: RateLimit,
+    /// IPv4 Identification of the last packet that got one from us.
+    ident: u16,
+    stats: Stats,
+    /// Packets between the two translations of a hairpin, and errors of ours.
+    scratch: Vec<u8>,
+    events: Vec<Event>,
+}
+
+/// A session, for listings and for the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Addresses, ports, units.
+    pub flow: Flow,
+    /// State.
+    pub state: State,
+    /// Opened by an IPv4 packet.
+    pub inbound: bool,
+    /// A card may carry it.
+    pub installed: bool,
+    /// Server and client are both behind us.
+    pub hairpin: bool,
+    /// Last packet that refreshed it.
+    pub last: Time,
+    /// When it ends (TCP in ESTABLISHED: goes to TRANS) if no packet comes.
+    pub deadline: Time,
+    /// Packets the translator saw, by direction.
+    pub packets: [u64; 2],
+    /// Bytes the translator saw, by direction.
+    pub bytes: [u64; 2],
+}
+
+/// A binding, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BibInfo {
+    /// Protocol.
+    pub protocol: Protocol,
+    /// Service set.
+    pub service_set: usize,
+    /// Rule term.
+    pub term: usize,
+    /// Unit the client is behind.
+    pub unit: usize,
+    /// Client.
+    pub client: (Ipv6Addr, u16),
+    /// Pool address and port.
+    pub pool: (Ipv4Addr, u16),
+    /// The only server it serves, if it is not endpoint-independent.
+    pub destination: Option<(Ipv4Addr, u16)>,
+    /// Sessions.
+    pub sessions: u32,
+    /// Sessions that an IPv4 packet opened.
+    pub inbound: u32,
+    /// From the configuration.
+    pub is_static: bool,
+    /// When a binding without sessions ends.
+    pub deadline: Option<Time>,
+}
+
+impl Nat64 {
+    /// A translator without state. Keys and random choices come from the seed: the same seed, configuration and
+    /// packets give the same effects.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first mistake.
+    pub fn new(config: Config, seed: u64) -> Result<Self, ConfigError> {
+        let policy = Policy::new(config)?;
+        let keys = Keyed::new(seed);
+        let config = &policy.config;
+        let mut nat = Self {
+            lifetimes: Lifetimes::new(config),
+            pools: config.pools.iter().map(|pool| Pool::new(pool, &keys)).collect(),
+            bibs: Bibs::new(keys.clone()),
+            sessions: Sessions::new(keys.clone()),
+            session_timers: Wheel::new(),
+            bib_timers: Wheel::new(),
+            syns: Syns::new(&keys),
+            fragments: Store::new(&config.limits, config.timers.fragment, &keys),
+            permits: HashMap::with_hasher(keys.clone()),
+            subscribers: HashMap::with_hasher(keys.clone()),
+            setup_rates: config
+                .service_sets
+                .iter()
+                .map(|set| set.max_setup_rate.map(RateLimit::new))
+                .collect(),
+            errors: RateLimit::new(config.limits.icmp_errors_per_second),
+            ident: Random::new(seed ^ 0x6e61_7436_3436_3436).draw() as u16,
+            stats: Stats::new(config.service_sets.len()),
+            scratch: Vec::new(),
+            events: Vec::new(),
+            keys,
+            policy,
+        };
+        nat.add_static_bindings(0, &mut Effects::new());
+        Ok(nat)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.policy.config
+    }
+
+    /// Takes one IP packet that arrived on a unit.
+    pub fn step(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) {
+        let result = match packet.first().map(|byte| byte >> 4) {
+            Some(6) => self.six(now, unit, packet, effects),
+            Some(4) => self.four(now, unit, packet, effects),
+            Some(_) => Err(Reason::BadHeader),
+            None => Err(Reason::Truncated),
+        };
+        self.finish(result, effects);
+    }
+
+    /// Books how a packet ended.
+    fn finish(&mut self, result: Result<(), Reason>, effects: &mut Effects) {
+        if let Err(reason) = result {
+            self.stats.reasons[reason as usize] += 1;
+            effects.push(Effect::Drop(reason));
+        }
+    }
+
+    /// Installed sessions whose timer is due by `now`, so that their activity can be read from the card and told to
+    /// [`Nat64::touch`] before [`Nat64::advance`].
+    pub fn due(&self, now: Time, into: &mut Vec<SessionId>) {
+        self.session_timers.for_each_due(now, |slot, _| {
+            if let Some(session) = self.sessions.get(slot) {
+                if session.installed && self.deadline(session) <= now {
+                    into.push(self.sessions.id(slot));
+                }
+            }
+        });
+    }
+
+    /// A card saw a packet of an installed session at `at`: refreshes the session as that packet would have. Other
+    /// sessions are not changed; what they do with a packet cannot be told from a time.
+    pub fn touch(&mut self, id: SessionId, direction: Direction, at: Time) {
+        let Some(slot) = self.sessions.slot(id) else {
+            return;
+        };
+        if self.refreshes(slot, direction) {
+            if let Some(session) = self.sessions.get_mut(slot).filter(|session| session.installed) {
+                session.last = session.last.max(at);
+            }
+        }
+    }
+
+    /// A session that still lives.
+    pub fn session(&self, id: SessionId) -> Option<SessionInfo> {
+        let slot = self.sessions.slot(id)?;
+        self.info(slot, self.sessions.get(slot)?)
+    }
+
+    /// All sessions.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionInfo> + '_ {
+        self.sessions
+            .iter()
+            .filter_map(|(slot, session)| self.info(slot, session))
+    }
+
+    /// All bindings.
+    pub fn bibs(&self) -> impl Iterator<Item = BibInfo> + '_ {
+        self.bibs.iter().map(|(slot, bib)| BibInfo {
+            protocol: bib.six.protocol,
+            service_set: usize::from(bib.six.service_set),
+            term: usize::from(bib.term),
+            unit: usize::from(bib.unit),
+            client: bib.six.client,
+            pool: bib.pool,
+            destination: bib.six.destination,
+            sessions: bib.sessions,
+            inbound: bib.inbound,
+            is_static: bib.is_static(),
+            deadline: self.bib_timers.deadline(slot),
+        })
+    }
+
+    /// Sessions.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Bindings.
+    pub fn bib_count(&self) -> usize {
+        self.bibs.len()
+    }
+
+    /// Bindings of one protocol.
+    pub fn bib_count_of(&self, protocol: Protocol) -> usize {
+        self.bibs.count(protocol)
+    }
+
+    /// Removes the sessions a filter names; returns how many.
+    pub fn clear_sessions(&mut self, filter: impl Fn(&SessionInfo) -> bool, now: Time, effects: &mut Effects) -> usize {
+        let chosen: Vec<SessionId> = self.sessions().filter(filter).map(|info| info.flow.id).collect();
+        for id in &chosen {
+            self.close(id.slot, now, effects);
+        }
+        chosen.len()
+    }
+
+    /// Removes the bindings a filter names, with their sessions; static ones stay. Returns bindings and sessions.
+    pub fn clear_bibs(
+        &mut self,
+        filter: impl Fn(&BibInfo) -> bool,
+        now: Time,
+        effects: &mut Effects,
+    ) -> (usize, usize) {
+        let chosen: Vec<u32> = self
+            .bibs()
+            .zip(self.bibs.iter())
+            .filter(|(info, _)| filter(info))
+            .map(|(_, (slot, _))| slot)
+            .collect();
+        let mut removed = (0, 0);
+        for slot in chosen {
+            while let Some(first) = self
+                .bibs
+                .get(slot)
+                .map(|bib| bib.first)
+                .filter(|&s| self.sessions.get(s).is_some())
+            {
+                self.close(first, now, effects);
+                removed.1 += 1;
+            }
+            // A mapping timeout would have kept it.
+            if self.bibs.get(slot).is_some_and(|bib| !bib.is_static()) {
+                self.drop_bib(slot, now, effects);
+            }
+            removed.0 += 1;
+        }
+        removed
+    }
+
+    /// The subscriber that a pool address and port belong to in deterministic NAT: its prefix.
+    pub fn deterministic_subscriber(&self, pool: (Ipv4Addr, u16)) -> Option<Ipv6Addr> {
+        let terms = self.policy.sets.iter().flat_map(|set| &set.terms);
+        terms
+            .filter_map(|term| term.deterministic.as_ref())
+            .find_map(|map| map.reverse(pool.0, pool.1))
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            pools: self.pools.iter().map(Pool::usage).collect(),
+            ..self.stats.clone()
+        }
+    }
+
+    /// Ports in use on a pool address, over all pools: what remains of one that is drained.
+    pub fn ports_in_use(&self, address: Ipv4Addr) -> u32 {
+        self.pools.iter().map(|pool| pool.in_use_on(address)).sum()
+    }
+
+    /// SYNs that wait for the client's.
+    pub fn stored_syns(&self) -> usize {
+        self.syns.len()
+    }
+
+    /// Packets in pieces that wait for the rest.
+    pub fn fragmented_packets(&self) -> usize {
+        self.fragments.len()
+    }
+
+    fn info(&self, slot: u32, session: &Session) -> Option<SessionInfo> {
+        Some(SessionInfo {
+            flow: self.flow(slot)?,
+            state: session.state,
+            inbound: session.inbound,
+            installed: session.installed,
+            hairpin: session.hairpin,
+            last: session.last,
+            deadline: self.deadline(session),
+            packets: session.packets,
+            bytes: session.bytes,
+        })
+    }
+
+    fn flow(&self, slot: u32) -> Option<Flow> {
+        let session = self.sessions.get(slot)?;
+        let bib: &Bib = self.bibs.get(session.bib)?;
+        let prefix = self.policy.prefixes.get(usize::from(session.prefix))?;
+        Some(Flow {
+            id: self.sessions.id(slot),
+            protocol: bib.six.protocol,
+            unit: usize::from(session.unit),
+            service_set: usize::from(bib.six.service_set),
+            term: usize::from(session.term),
+            pref64: prefix.address(),
+            pref64_length: prefix.length(),
+            client: bib.six.client,
+            pool: bib.pool,
+            remote: session.remote,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
