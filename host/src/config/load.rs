@@ -119,7 +119,6 @@ fn values(
 pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose: Purpose) -> Result<Route, Problem> {
     let mut steps = Vec::new();
     let mut at = at;
-    let all = words;
     let mut end = Some(at);
     while let Some((word, rest)) = words.split_first() {
         let schema = match at.list.take() {
@@ -131,7 +130,11 @@ pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose:
                 }
                 None => match at.container.unnamed() {
                     Some(list) => list,
-                    None => return Err(unknown(at.container, all, words, trail)),
+                    None => {
+                        let mut trail = trail.to_vec();
+                        Route { steps, end: None }.extend(&mut trail);
+                        return Err(unknown(at.container, words, trail));
+                    }
                 },
             },
         };
@@ -356,15 +359,12 @@ impl Step {
     }
 }
 
-fn unknown(container: &'static Statement, all: &[Word], words: &[Word], trail: &[String]) -> Problem {
+fn unknown(container: &'static Statement, words: &[Word], trail: Vec<String>) -> Problem {
     let word = &words[0];
-    let read = all.len() - words.len();
-    let mut parent = trail.to_vec();
-    parent.extend(all[..read].iter().map(|w| w.text.clone()));
-    let parent = if parent.is_empty() {
+    let parent = if trail.is_empty() {
         "the top".to_string()
     } else {
-        parent.join(" ")
+        trail.join(" ")
     };
     let problem = Problem::new(
         ProblemKind::UnknownStatement {

@@ -138,7 +138,7 @@ impl<'t> Builder<'t> {
                 None => self.problem(format!("there is no `services nat rule-set {}`", leaf.value()), leaf),
             }
         }
-        if named.is_empty() {
+        if node.child("nat-rules").is_none() && node.child("nat-rule-sets").is_none() {
             self.problem(format!("the service set `{}` has no `nat-rules`", node.value()), node);
         }
         let word = |name: &str| own.and_then(|own| own.child(name)).map(Node::value);

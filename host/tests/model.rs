@@ -1,0 +1,828 @@
+//! Commit checks: every problem is told, with its place; and what statements become in the model.
+
+use std::time::Duration;
+
+use nat64_driver::GatewayConfig;
+use nat64_host::config::{self, BuildOptions, Problem, Tree, Warning, WarningKind};
+use nat64_layout::tables::PortPolicy;
+use nat64_layout::Protocol;
+use nat64_xlate::config::{
+    Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, Refresh, TcpNonSyn, Timers, Translate,
+};
+
+const SEED: &str = include_str!("../../examples/seed.conf");
+const POOL: &str = "services nat pool src-pool-nat64";
+const TERM: &str = "services nat rule stateful-nat64 term t1";
+const SET: &str = "services service-set sset-nat64";
+const OWN: &str = "nat64-nic service-set sset-nat64";
+
+/// The worked example after some commands; `{pool}`, `{term}`, `{set}` and `{own}` stand for the paths of the example.
+fn changed(commands: &[&str]) -> Tree {
+    let mut tree = config::parse_curly(SEED, "seed.conf").unwrap();
+    for command in commands {
+        let command = [("{pool}", POOL), ("{term}", TERM), ("{set}", SET), ("{own}", OWN)]
+            .iter()
+            .fold(command.to_string(), |text, (from, to)| text.replace(from, to));
+        config::apply_command(&mut tree, &command).unwrap_or_else(|error| panic!("{error}"));
+    }
+    tree
+}
+
+fn built(commands: &[&str]) -> (GatewayConfig, Vec<Warning>) {
+    config::build(&changed(commands), BuildOptions::default()).unwrap_or_else(|problems| {
+        panic!(
+            "{commands:?}\n{}",
+            problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+        )
+    })
+}
+
+fn translate(gateway: &GatewayConfig) -> &Translate {
+    match &gateway.xlate.service_sets[0].terms[0].then {
+        Action::Translate(translate) => translate,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Commands after which the example has this one problem.
+const PROBLEMS: &[(&str, &[&str])] = &[
+    ("has no address", &["delete {pool} address"]),
+    ("no `services nat pool`", &["delete services", "set {set} nat-rules r"]),
+    ("no `services service-set`", &["delete services service-set"]),
+    ("has no `nat-rules`", &["delete {set} nat-rules"]),
+    ("there is no `services nat rule other`", &["set {set} nat-rules other"]),
+    (
+        "there is no `services nat rule-set rs`",
+        &["set {set} nat-rule-sets rs", "delete {set} nat-rules"],
+    ),
+    (
+        "there is no `services nat rule r9`",
+        &["set services nat rule-set rs rule r9"],
+    ),
+    (
+        "`nat-rules` and `nat-rule-sets` exclude",
+        &[
+            "set services nat rule-set rs rule stateful-nat64",
+            "set services nat rule extra match-direction input term t then no-translation",
+            "set services nat rule-set rs2 rule extra",
+            "set {set} nat-rule-sets rs2",
+        ],
+    ),
+    (
+        "has no `match-direction`",
+        &["delete services nat rule stateful-nat64 match-direction"],
+    ),
+    (
+        "`match-direction output`",
+        &["set services nat rule stateful-nat64 match-direction output"],
+    ),
+    ("has no `term`", &["set services nat rule empty match-direction input"]),
+    ("has no `then`", &["delete {term} then"]),
+    (
+        "neither translates nor",
+        &["delete {term} then", "set {term} then syslog"],
+    ),
+    (
+        "`translated` and `no-translation` exclude",
+        &["set {term} then no-translation"],
+    ),
+    ("has no `source-pool`", &["delete {term} then translated source-pool"]),
+    (
+        "has no `destination-prefix`",
+        &["delete {term} then translated destination-prefix"],
+    ),
+    (
+        "has no `translation-type`",
+        &["delete {term} then translated translation-type"],
+    ),
+    (
+        "`stateful-nat64` and `deterministic-napt64` exclude",
+        &["set {term} then translated translation-type deterministic-napt64"],
+    ),
+    (
+        "needs `port deterministic-port-block-allocation`",
+        &[
+            "delete {term} then translated translation-type",
+            "set {term} then translated translation-type deterministic-napt64",
+        ],
+    ),
+    (
+        "needs `deterministic-napt64`",
+        &["set {pool} port deterministic-port-block-allocation"],
+    ),
+    (
+        "needs `from source-address`",
+        &[
+            "set {pool} port deterministic-port-block-allocation",
+            "delete {term} then translated translation-type",
+            "set {term} then translated translation-type deterministic-napt64",
+            "delete {term} from source-address",
+        ],
+    ),
+    (
+        "there is no `services nat pool p9`",
+        &["set {term} then translated source-pool p9"],
+    ),
+    (
+        "there is no `services nat pool p8`",
+        &["set {term} then translated overload-pool p8"],
+    ),
+    (
+        "the overload pool is the source pool",
+        &["set {term} then translated overload-pool src-pool-nat64"],
+    ),
+    (
+        "a destination prefix has length",
+        &["set {term} then translated destination-prefix 64:ff9b::/80"],
+    ),
+    (
+        "bits 64 to 71",
+        &["set {term} then translated destination-prefix 2001:db8:0:0:100::/96"],
+    ),
+    ("longer than /16, this is a /16", &["set {pool} address 11.0.0.0/16"]),
+    (
+        "less than 65536 addresses",
+        &["set {pool} address-range low 11.0.0.0 high 11.0.255.255"],
+    ),
+    (
+        "the range begins at 11.0.0.2",
+        &["set {pool} address-range low 11.0.0.2 high 11.0.0.1"],
+    ),
+    ("can never be used", &["set {pool} address 127.0.0.0/24"]),
+    ("can never be used", &["set {pool} address 192.0.0.0/24"]),
+    ("can never be used", &["set {pool} address 239.1.0.0/24"]),
+    (
+        "can never be used",
+        &["set {pool} address-range low 223.255.254.9 high 223.255.255.1"],
+    ),
+    ("can never be used", &["set {pool} address 255.255.255.255/32"]),
+    (
+        "share addresses from 203.0.113.254 to 203.0.113.254",
+        &["set services nat pool q address 203.0.113.254/32"],
+    ),
+    (
+        "share addresses",
+        &["set {pool} address-range low 203.0.113.9 high 203.0.113.9"],
+    ),
+    (
+        "`automatic` and `range` exclude",
+        &["set {pool} port range low 1 high 2"],
+    ),
+    (
+        "`sequential` and `random-allocation` exclude",
+        &["set {pool} port automatic sequential random-allocation"],
+    ),
+    (
+        "needs `low` and `high`",
+        &["delete {pool} port", "set {pool} port range low 1"],
+    ),
+    (
+        "the port range begins at 2",
+        &["delete {pool} port", "set {pool} port range low 2 high 1"],
+    ),
+    (
+        "-port-block-allocation` and `deterministic",
+        &[
+            "set {pool} port secured-port-block-allocation",
+            "set {pool} port deterministic-port-block-allocation",
+            "delete {term} then translated translation-type",
+            "set {term} then translated translation-type deterministic-napt64",
+        ],
+    ),
+    (
+        "`preserve-parity` and port blocks exclude",
+        &["set {pool} port preserve-parity secured-port-block-allocation"],
+    ),
+    (
+        "a block of 128 ports does not fit in the 100",
+        &[
+            "delete {pool} port",
+            "set {pool} port range low 1001 high 1100",
+            "set {pool} port secured-port-block-allocation",
+        ],
+    ),
+    (
+        "there is no `policy-options prefix-list l`",
+        &["set {term} from source-prefix-list l"],
+    ),
+    (
+        "has no IPv6 prefix",
+        &[
+            "set policy-options prefix-list l 192.0.2.0/24",
+            "set {term} from destination-prefix-list l",
+        ],
+    ),
+    (
+        "has no IPv4 prefix",
+        &[
+            "set policy-options prefix-list l 2001:db8::/32",
+            "set {term} then translated filtering-type endpoint-independent prefix-list l",
+        ],
+    ),
+    (
+        "the range begins at 2001:db8::2",
+        &["set {term} from source-address-range low 2001:db8::2 high 2001:db8::1"],
+    ),
+    (
+        "needs `low` and `high`",
+        &["set {term} from destination-port range low 80"],
+    ),
+    (
+        "`interface-service` and `next-hop-service` exclude",
+        &["set {set} next-hop-service inside-service-interface ms-1/0/0.1 outside-service-interface ms-1/0/0.2"],
+    ),
+    (
+        "has no `outside-service-interface`",
+        &[
+            "delete {set} interface-service",
+            "set {set} next-hop-service inside-service-interface ms-1/0/0.1",
+        ],
+    ),
+    (
+        "is both inside and outside",
+        &[
+            "delete {set} interface-service",
+            "set {set} next-hop-service inside-service-interface ms-1/0/0.0 outside-service-interface ms-1/0/0",
+        ],
+    ),
+    (
+        "already the service interface of `sset-nat64`",
+        &[
+            "set services service-set two nat-rules stateful-nat64",
+            "set services service-set two interface-service service-interface ms-0/1/0.0",
+        ],
+    ),
+    (
+        "one set of timers",
+        &[
+            "set {set} service-set-options tcp-session open-timeout 10",
+            "set services service-set two nat-rules stateful-nat64",
+            "set services service-set two service-set-options tcp-session open-timeout 11",
+        ],
+    ),
+    (
+        "there is no `services service-set x`",
+        &["set nat64-nic service-set x on-conflict drop"],
+    ),
+    (
+        "there is no `services nat pool x`",
+        &["set nat64-nic pool x quarantine 1"],
+    ),
+    (
+        "is no address of the pool",
+        &["set nat64-nic pool src-pool-nat64 drain 203.0.113.0"],
+    ),
+    (
+        "exclude each other",
+        &["set {own} strict-well-known-prefix no-strict-well-known-prefix"],
+    ),
+    (
+        "no term of the service set translates",
+        &["set {own} static-binding tcp inside 2001:db8::1 port 80 outside 203.0.113.1 port 80 term t9"],
+    ),
+    (
+        "is no address of the pools of term",
+        &["set {own} static-binding tcp inside 2001:db8::1 port 80 outside 198.51.100.1 port 80"],
+    ),
+    (
+        "another static binding",
+        &[
+            "set {own} static-binding tcp inside 2001:db8::1 port 80 outside 203.0.113.1 port 80",
+            "set {own} static-binding tcp inside 2001:db8::2 port 80 outside 203.0.113.1 port 80",
+        ],
+    ),
+    (
+        "the unit `port0.1` of this port has the same VLAN tags",
+        &[
+            "set nat64-nic port 0 unit 1 vlan-id 7",
+            "set nat64-nic port 0 unit 2 vlan-id 7",
+            "set nat64-nic port 1 unit 0",
+        ],
+    ),
+    (
+        "`vlan-id` and `vlan-tags` exclude",
+        &[
+            "set nat64-nic port 0 unit 1 vlan-id 7 vlan-tags outer 1 inner 2",
+            "set nat64-nic port 1 unit 0",
+        ],
+    ),
+    ("has no outside unit", &["set nat64-nic port 0 unit 0"]),
+    ("has no inside unit", &["set nat64-nic port 1 unit 0"]),
+    (
+        "there is no `services service-set s9`",
+        &[
+            "set nat64-nic port 0 unit 0 service-set s9",
+            "set nat64-nic port 0 unit 1 vlan-id 4",
+            "set nat64-nic port 1 unit 0",
+        ],
+    ),
+    (
+        "names none",
+        &[
+            "set services service-set two nat-rules stateful-nat64",
+            "set nat64-nic port 0 unit 0 side both",
+            "set nat64-nic port 1 unit 0 service-set sset-nat64 side both",
+        ],
+    ),
+    (
+        "is no address of one station",
+        &["set nat64-nic port 0 mac 01:00:5e:00:00:01"],
+    ),
+    (
+        "the same Ethernet address",
+        &[
+            "set nat64-nic port 0 mac 02:00:00:00:00:01",
+            "set nat64-nic port 1 mac 02:00:00:00:00:01",
+        ],
+    ),
+    (
+        "is no address of one host",
+        &[
+            "set nat64-nic port 0 unit 0 family inet6 address ff02::1/64",
+            "set nat64-nic port 1 unit 0",
+        ],
+    ),
+    (
+        "the card holds 8 source prefixes",
+        &[
+            "set {term} from source-address [ 2001:db8:1::/64 2001:db8:2::/64 2001:db8:3::/64 2001:db8:4::/64 ]",
+            "set {term} from source-address [ 2001:db8:5::/64 2001:db8:6::/64 2001:db8:7::/64 2001:db8:8::/64 ]",
+        ],
+    ),
+    (
+        "the card holds 8 pool address ranges",
+        &[
+            "set {pool} address [ 11.0.0.1/32 11.0.0.3/32 11.0.0.5/32 11.0.0.7/32 ]",
+            "set {pool} address [ 11.0.0.9/32 11.0.0.11/32 11.0.0.13/32 11.0.0.15/32 ]",
+        ],
+    ),
+];
+
+#[test]
+fn each_problem_is_told_alone_and_with_its_place() {
+    for (wanted, commands) in PROBLEMS {
+        let problems = match config::build(&changed(commands), BuildOptions::default()) {
+            Ok(_) => panic!("{commands:?}: no problem, wanted `{wanted}`"),
+            Err(problems) => problems,
+        };
+        let texts: Vec<String> = problems.iter().map(|p| p.kind.to_string()).collect();
+        assert!(
+            texts.iter().any(|text| text.contains(wanted)),
+            "{commands:?}\nwanted `{wanted}`, got {texts:#?}"
+        );
+        // `delete services` leaves two things missing; all others are one problem.
+        let alone = problems.len() == 1 || commands[0] == "delete services";
+        assert!(alone, "{commands:?}: {texts:#?}");
+        let missing = wanted.starts_with("no `services") || wanted.starts_with("the card holds");
+        assert_eq!(problems[0].place.is_none(), missing, "{wanted}");
+    }
+}
+
+#[test]
+fn all_problems_come_at_once() {
+    let tree = changed(&[
+        "set {pool} port automatic sequential random-allocation",
+        "delete services nat rule stateful-nat64 match-direction",
+        "set {set} nat-rules other",
+        "set nat64-nic pool x quarantine 1",
+    ]);
+    let problems = config::build(&tree, BuildOptions::default()).unwrap_err();
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+}
+
+#[test]
+fn problems_show_the_line() {
+    let text = SEED.replace("source-pool src-pool-nat64", "source-pool other");
+    let tree = config::parse_curly(&text, "my.conf").unwrap();
+    let problems = config::build(&tree, BuildOptions::default()).unwrap_err();
+    let shown = problems[0].to_string();
+    for part in [
+        "error: there is no `services nat pool other`",
+        "my.conf:22:25",
+        "source-pool other;",
+        "^^^^^^^^^^^^^^^^^",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}') && problems[0].render(true).contains('\u{1b}'));
+}
+
+#[test]
+fn reading_tells_what_is_unknown_and_what_was_meant() {
+    let cases = [
+        (
+            "set services nat pool p adress 1.1.1.1",
+            "unknown statement `adress`",
+            "did you mean `address`?",
+        ),
+        (
+            "set services service-set s stateful-nat64 clear-dont-fragment-bit",
+            "under `services service-set s`",
+            "did you mean `nat-options stateful-nat64 clear-dont-fragment-bit`?",
+        ),
+        (
+            "set services service-set s clear-dont-fragment-bit",
+            "unknown statement",
+            "nat-options stateful-nat64 clear-",
+        ),
+        (
+            "set services nat clear-dont-fragment-bit",
+            "unknown",
+            "stands under `services service-set NAME nat-options",
+        ),
+        (
+            "set services nat pool p port automatic sequential preserve-parity",
+            "under `services nat pool p port automatic`",
+            "",
+        ),
+        (
+            "set services nat zzz",
+            "unknown statement `zzz`",
+            "here stand: pool, rule, rule-set",
+        ),
+        ("set interfaces ge-0/0/0 unit 0", "`interfaces` is not implemented", ""),
+        (
+            "set services nat pool p flow-timeout 30",
+            "`flow-timeout` is not implemented",
+            "",
+        ),
+        (
+            "set services nat pool p limit-ports-per-address 1",
+            "`1` is not a number from 2 to 65435",
+            "",
+        ),
+        (
+            "set services nat pool p address-range low 1.1.1.1",
+            "`address-range` lacks `high` and an IPv4 address",
+            "",
+        ),
+        (
+            "set services nat rule r match-direction sideways",
+            "one of `input`, `output`, `input-output`",
+            "",
+        ),
+    ];
+    for (command, title, help) in cases {
+        let error = config::apply_command(&mut Tree::new(), command).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(title) && text.contains(help), "{command}\n{text}");
+        assert!(text.contains("command:1:"), "{text}");
+    }
+    let error = config::parse_curly("services {\n    nat {\n        pool p {\n", "f").unwrap_err();
+    assert!(
+        error.to_string().contains("f:3:16") && error.to_string().contains("block without an end"),
+        "{error}"
+    );
+    for (text, wanted) in [
+        ("}", "expected a statement, found `}`"),
+        ("services { nat { } } }", "expected a statement, found `}`"),
+        (
+            "services",
+            "expected `;` or `{` after the statement, found the end of the text",
+        ),
+        ("services { \"x", "quoted string without an end"),
+        ("/* x", "comment without an end"),
+        ("services { nat { pool [ a b } }", "expected a word or `]`, found `}`"),
+        ("replace: services { }", "found `replace:`"),
+        ("services { nat { pool p { address { } } } }", "an entry"),
+        (
+            "services { nat { pool p { mapping-timeout 130 { } } } }",
+            "takes no block",
+        ),
+        (
+            "services { service-set s { nat-rules [ ]; } }",
+            "a word between the brackets",
+        ),
+    ] {
+        let error = config::parse_curly(text, "f").unwrap_err().to_string();
+        assert!(error.contains(wanted), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn pools() {
+    let pool = |commands: &[&str]| built(commands).0.xlate.pools.swap_remove(0);
+    let p = pool(&[
+        "delete {pool} address",
+        "set {pool} address [ 203.0.113.0/31 203.0.113.9/32 203.0.113.16/30 ]",
+    ]);
+    let range = |low: &str, high: &str| (low.parse().unwrap(), high.parse().unwrap());
+    assert_eq!(
+        p.ranges,
+        [
+            range("203.0.113.0", "203.0.113.1"),
+            range("203.0.113.9", "203.0.113.9"),
+            range("203.0.113.17", "203.0.113.18"),
+        ]
+    );
+    let p = pool(&[
+        "delete {pool} address",
+        "set {pool} address-range low 203.0.113.0 high 203.0.113.3",
+    ]);
+    assert_eq!(p.ranges, [range("203.0.113.0", "203.0.113.3")]);
+    assert!(pool(&["set {pool} port automatic random-allocation"]).random);
+}
+
+#[test]
+fn pool_options() {
+    let (mut gateway, warnings) = built(&[
+        "delete {pool} port",
+        "set {pool} port range low 2000 high 2999 random-allocation",
+        "set {pool} port preserve-parity",
+        "set {pool} port preserve-range",
+        "set {pool} address-allocation round-robin",
+        "set {pool} mapping-timeout 200",
+        "set {pool} limit-ports-per-address 64",
+        "set nat64-nic pool src-pool-nat64 quarantine 120",
+        "set nat64-nic pool src-pool-nat64 drain 203.0.113.7",
+    ]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let p = gateway.xlate.pools.remove(0);
+    assert_eq!((p.ports, p.random, p.round_robin), ((2000, 2999), true, true));
+    assert!(p.preserve_parity && p.preserve_range);
+    assert_eq!(
+        (p.limit_ports_per_address, p.mapping_timeout),
+        (Some(64), Some(Duration::from_secs(200)))
+    );
+    assert_eq!(
+        (p.quarantine, p.draining),
+        (Duration::from_secs(120), vec!["203.0.113.7".parse().unwrap()])
+    );
+
+    let p = built(&["set {pool} port secured-port-block-allocation block-size 256"])
+        .0
+        .xlate
+        .pools
+        .remove(0);
+    let blocks = p.blocks.unwrap();
+    assert_eq!((blocks.block_size, blocks.max_blocks_per_address), (256, 8));
+    assert_eq!(blocks.active_block_timeout, Duration::from_secs(120));
+    let (mut gateway, _) = built(&[
+        "set {pool} port deterministic-port-block-allocation include-boundary-addresses",
+        "set {pool} ei-mapping-timeout 130",
+        "set {pool} mapping-timeout 140",
+        "delete {term} then translated translation-type",
+        "set {term} then translated translation-type deterministic-napt64",
+    ]);
+    assert!(translate(&gateway).deterministic);
+    let p = gateway.xlate.pools.remove(0);
+    let blocks = p.deterministic_block.unwrap();
+    assert!(blocks.block_size == 512 && blocks.include_boundary_addresses && p.blocks.is_none());
+    assert_eq!(p.mapping_timeout, Some(Duration::from_secs(130)));
+}
+
+#[test]
+fn terms() {
+    let (gateway, _) = built(&[
+        "set policy-options prefix-list clients 2001:db8:7::/48",
+        "set policy-options prefix-list clients 192.0.2.0/24",
+        "set services nat pool more address 198.51.100.0/24",
+        "set services nat pool more port automatic",
+        "set {term} from source-address 2001:db8::5/128 except",
+        "set {term} from source-prefix-list clients",
+        "set {term} from source-address-range low 2001:db8::1 high 2001:db8::9 except",
+        "set {term} from destination-port range low 80 high 443",
+        "set {term} then translated destination-prefix 2001:db8:64::/40",
+        "set {term} then translated overload-pool more",
+        "set {term} then translated mapping-type endpoint-independent",
+        "set {term} then translated address-pooling paired",
+        "set {term} then translated secure-nat-mapping eif-flow-limit 3 mapping-refresh outbound",
+        "set {term} then translated filtering-type endpoint-independent prefix-list clients except",
+        "set {term} then syslog",
+        "set services nat rule stateful-nat64 term t2 from source-address any-unicast",
+        "set services nat rule stateful-nat64 term t2 then no-translation",
+    ]);
+    let set = &gateway.xlate.service_sets[0];
+    assert!(set.log_sessions);
+    let from = &set.terms[0].from;
+    let lengths: Vec<(u8, bool)> = from.source.iter().map(|p| (p.length, p.except)).collect();
+    assert_eq!(lengths, [(96, false), (128, true), (48, false)]);
+    assert_eq!(
+        from.source_ranges,
+        [("2001:db8::1".parse().unwrap(), "2001:db8::9".parse().unwrap(), true)]
+    );
+    assert_eq!(from.destination_ports, Some((80, 443)));
+    let t = translate(&gateway);
+    // 2001:db8:64:: has bits past /40.
+    assert_eq!((t.pref64, t.pref64_length), ("2001:db8::".parse().unwrap(), 40));
+    assert_eq!((t.pool, t.overload_pool, t.paired), (0, Some(1), true));
+    assert_eq!((t.eif_flow_limit, t.mapping_refresh), (Some(3), Refresh::Outbound));
+    assert_eq!(t.filter_prefixes, [("192.0.2.0".parse().unwrap(), 24, true)]);
+    assert_eq!(set.terms[1].then, Action::NoTranslation);
+    assert_eq!(
+        (set.terms[1].from.source[0].length, set.terms[1].name.as_str()),
+        (0, "t2")
+    );
+}
+
+#[test]
+fn profiles_and_df() {
+    let df = |commands: &[&str]| built(commands).0.xlate.service_sets[0].df;
+    let without = "delete {set} nat-options stateful-nat64 clear-dont-fragment-bit";
+    let junos = "set nat64-nic timers profile junos";
+    assert_eq!(df(&[]), DfPolicy::Rfc7915);
+    assert_eq!(df(&[without]), DfPolicy::Rfc7915);
+    assert_eq!(df(&[junos]), DfPolicy::JunosClear);
+    assert_eq!(df(&[junos, without]), DfPolicy::AlwaysSet);
+
+    let (gateway, _) = built(&[junos]);
+    assert_eq!(gateway.xlate.timers, Timers::JUNOS);
+    assert_eq!(gateway.xlate.pools[0].mapping_timeout, Some(Duration::from_secs(300)));
+    let t = translate(&gateway);
+    assert!(!t.endpoint_independent_mapping && t.filtering == Filtering::AddressAndPortDependent);
+    let (gateway, _) = built(&[junos, "set {term} then translated mapping-type endpoint-independent"]);
+    assert!(translate(&gateway).endpoint_independent_mapping);
+    assert_eq!(translate(&gateway).filtering, Filtering::AddressAndPortDependent);
+    let (gateway, _) = built(&[junos, "set {term} then translated filtering-type endpoint-independent"]);
+    assert_eq!(translate(&gateway).filtering, Filtering::EndpointIndependent);
+    let (gateway, _) = built(&["set {own} mapping address-and-port-dependent filtering address-dependent"]);
+    let t = translate(&gateway);
+    assert!(!t.endpoint_independent_mapping && t.filtering == Filtering::AddressDependent);
+}
+
+#[test]
+fn timers_and_limits() {
+    let (gateway, warnings) = built(&[
+        "set {set} service-set-options tcp-session open-timeout 250 close-timeout 245 tcp-tickles 3",
+        "set {set} service-set-options tcp-session inactivity-tcp-timeout 8000",
+        "set {set} service-set-options inactivity-non-tcp-timeout 400",
+        "set nat64-nic timers icmp 61",
+        "set nat64-nic timers udp 100",
+        "set nat64-nic limits sessions 2k bibs 1m stored-syns 5 embryonic 6 icmp-errors-per-second 7",
+    ]);
+    let t = gateway.xlate.timers;
+    let seconds = [t.udp, t.icmp, t.tcp_established, t.tcp_transitory, t.tcp_incoming_syn].map(|d| d.as_secs());
+    assert_eq!((seconds, t.tcp_probes), ([100, 61, 8000, 250, 6], 3));
+    let texts: Vec<String> = warnings.iter().map(|w| w.kind.to_string()).collect();
+    assert!(
+        texts.len() == 2 && texts[0].contains("share one timer") && texts[1].contains("less than the 120 s"),
+        "{texts:?}"
+    );
+    let l = gateway.xlate.limits;
+    assert_eq!(
+        (l.sessions, l.bibs, l.stored_syns, l.embryonic, l.icmp_errors_per_second),
+        (2000, 1_000_000, 5, Some(6), 7)
+    );
+}
+
+#[test]
+fn service_set_options() {
+    let (mut gateway, warnings) = built(&[
+        "set {set} nat-options land-attack-check ip-port",
+        "set {set} nat-options max-sessions-per-subscriber 100",
+        "set {set} nat-options stateful-nat64 no-v6-frag-header ipv6-mtu 1400",
+        "set {set} service-set-options max-sessions-per-subscriber 90",
+        "set {set} service-set-options tcp-non-syn drop-flow-send-rst",
+        "set {set} service-set-options session-limit maximum 2m",
+        "set {set} max-flows 10k",
+        "set {set} max-session-setup-rate 500",
+        "set {set} tcp-mss 1300",
+        "set {set} service-set-options tcp-session tcp-mss 1200",
+        "set {own} eim-scope service-set on-conflict drop",
+        "set {own} no-strict-well-known-prefix no-outside-tcp-open subscriber-prefix-length 64",
+        "set {own} static-binding udp inside 2001:db8::1 port 53 outside 203.0.113.1 port 5353 rule stateful-nat64",
+    ]);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(!translate(&gateway).endpoint_independent_mapping, "Junos to the letter");
+    let set = gateway.xlate.service_sets.remove(0);
+    assert_eq!(set.land_attack_check, Some(LandAttackCheck::IpPort));
+    assert_eq!((set.max_sessions_per_subscriber, set.subscriber_length), (Some(90), 64));
+    assert_eq!((set.no_v6_frag_header, set.ipv6_mtu), (true, 1400));
+    assert_eq!(set.tcp_non_syn, TcpNonSyn::DropSendRst);
+    assert_eq!(
+        (set.max_sessions, set.max_setup_rate, set.tcp_mss),
+        (Some(10_000), Some(500), Some(1200))
+    );
+    assert_eq!(
+        (set.eim_scope, set.on_conflict),
+        (EimScope::ServiceSet, OnConflict::Drop)
+    );
+    assert!(!set.strict_well_known_prefix && !set.outside_tcp_open);
+    let binding = &set.static_bindings[0];
+    assert_eq!(
+        (binding.protocol, binding.inside, binding.outside, binding.term),
+        (
+            Protocol::Udp,
+            ("2001:db8::1".parse().unwrap(), 53),
+            ("203.0.113.1".parse().unwrap(), 5353),
+            0
+        )
+    );
+}
+
+#[test]
+fn the_two_rule_case_is_warned_about() {
+    let second = [
+        "set services nat rule two match-direction input",
+        "set services nat rule two term t from destination-address 2001:db8:64::/96",
+        "set services nat rule two term t then translated source-pool src-pool-nat64",
+        "set services nat rule two term t then translated destination-prefix 2001:db8:64::/96",
+        "set services nat rule two term t then translated translation-type stateful-nat64",
+        "set services nat rule two term t then translated mapping-type endpoint-independent",
+        "set {term} then translated mapping-type endpoint-independent",
+        "set {set} nat-rules two",
+    ];
+    let eim = |more: &[&str]| {
+        let commands: Vec<&str> = second.iter().chain(more).copied().collect();
+        built(&commands)
+            .1
+            .iter()
+            .filter(|w| matches!(w.kind, WarningKind::EimConflict(_)))
+            .count()
+    };
+    assert_eq!(eim(&[]), 0);
+    assert_eq!(eim(&["set {own} eim-scope service-set"]), 1);
+    assert_eq!(eim(&["set {own} eim-scope service-set on-conflict drop"]), 1);
+    assert_eq!(
+        eim(&[
+            "set {own} eim-scope service-set on-conflict drop",
+            "delete {term} then translated mapping-type",
+            "delete services nat rule two term t then translated mapping-type",
+        ]),
+        0
+    );
+}
+
+#[test]
+fn ports_and_units() {
+    let (gateway, _) = built(&[
+        "set nat64-nic port 1 mac 02:AA:00:00:00:09",
+        "set nat64-nic port 1 unmatched forward",
+        "set nat64-nic port 1 unit 20 vlan-tags outer 20 inner 21",
+        "set nat64-nic port 1 unit 20 family inet address 192.0.2.1/24",
+        "set nat64-nic port 1 unit 20 family inet gateway 192.0.2.254",
+        "set nat64-nic port 0 unmatched punt",
+        "set nat64-nic port 0 unit 10 vlan-id 10",
+        "set nat64-nic port 0 unit 10 mtu 1400",
+        "set nat64-nic port 0 unit 10 no-auto-last-hop",
+        "set nat64-nic port 0 unit 10 family inet6 address [ 2001:db8::1/64 fe80::1/64 ]",
+        "set nat64-nic port 0 unit 10 family inet6 gateway fe80::2",
+        "set nat64-nic port 0 unit 11 side both",
+    ]);
+    assert_eq!(gateway.ports[1].mac, [2, 0xaa, 0, 0, 0, 9]);
+    assert_eq!(gateway.ports.map(|p| p.policy), [PortPolicy::Punt, PortPolicy::Forward]);
+    // Units of port 0 come first, whatever the order of the text.
+    let names: Vec<&str> = gateway.xlate.units.iter().map(|u| u.name.as_str()).collect();
+    assert_eq!(names, ["port0.10", "port0.11", "port1.20"]);
+    let sides: Vec<(bool, bool)> = gateway.xlate.units.iter().map(|u| (u.inside, u.outside)).collect();
+    assert_eq!(sides, [(true, false), (true, true), (false, true)]);
+    assert_eq!(gateway.xlate.service_sets[0].outside_unit, 1);
+    let [inside, _, outside] = gateway.units.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (inside.port, inside.vlans, inside.auto_last_hop),
+        (0, [Some(10), None], false)
+    );
+    assert_eq!(
+        inside.addresses6,
+        [("2001:db8::1".parse().unwrap(), 64), ("fe80::1".parse().unwrap(), 64)]
+    );
+    assert_eq!(inside.gateway6, Some("fe80::2".parse().unwrap()));
+    assert_eq!(
+        (outside.port, outside.vlans, outside.auto_last_hop),
+        (1, [Some(20), Some(21)], true)
+    );
+    assert_eq!(outside.addresses4, [("192.0.2.1".parse().unwrap(), 24)]);
+    assert_eq!(outside.gateway4, Some("192.0.2.254".parse().unwrap()));
+    assert_eq!(gateway.xlate.units[0].mtu, 1400);
+    assert_eq!(gateway.xlate.units[0].address6, Some("2001:db8::1".parse().unwrap()));
+    assert_eq!(gateway.xlate.units[2].address4, Some("192.0.2.1".parse().unwrap()));
+}
+
+#[test]
+fn the_vlan_example_builds() {
+    let tree = config::parse_curly(include_str!("../../examples/vlan.conf"), "vlan.conf").unwrap();
+    let (gateway, warnings) = config::build(&tree, BuildOptions::default()).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let vlans: Vec<_> = gateway.units.iter().map(|u| (u.port, u.vlans)).collect();
+    assert_eq!(vlans, [(0, [Some(10), None]), (1, [Some(20), None])]);
+}
+
+#[test]
+fn warnings_name_what_has_no_effect_and_what_is_old() {
+    let (_, warnings) = built(&[
+        "set version 23.2R2",
+        "set {set} syslog host local services any",
+        "set {set} nat-options stateful-nat64 disable-h323-ras",
+        "set {pool} port automatic auto",
+        "set {pool} address 198.51.100.9/30",
+        "set {term} from destination-address 2001:db8:64::/96",
+        "delete {term} from destination-address 64:ff9b::/96",
+    ]);
+    let texts: Vec<String> = warnings.iter().map(|w| w.kind.to_string()).collect();
+    for wanted in [
+        "`version 23.2R2` has no effect",
+        "`syslog` has no effect",
+        "`disable-h323-ras` has no effect",
+        "`auto` is deprecated and means `sequential`",
+        "198.51.100.8/30 is used",
+        "no destination of the term `t1`",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(wanted)), "{wanted}: {texts:#?}");
+    }
+    assert_eq!(texts.len(), 6, "{texts:#?}");
+    assert!(changed(&["set {pool} port automatic auto"])
+        .to_set()
+        .contains("port automatic sequential\n"));
+}
