@@ -10,7 +10,7 @@
 
 mod build;
 mod carry;
-mod delay;
+pub(crate) mod delay;
 mod select;
 mod sum;
 #[cfg(test)]
