@@ -122,6 +122,12 @@ six("df_always", "RFC 6145: always DF",
 six("too_big_six_to_four", "More than 1,280 bytes and more than the IPv4 link takes",
     v6() / UDP(sport=CP, dport=SP) / bytes(1281 - 48), "PacketTooBig", mtu4=1260)
 
+six("df_always_narrow_link", "At most 1,280 bytes of IPv6: cut although DF is always set, for no smaller MTU can be told",
+    v6() / UDP(sport=CP, dport=SP) / bytes(1280 - 48),
+    [v4(proto=17, flags="MF") / Raw((bytes(v4() / UDP(sport=PP, dport=SP) / bytes(1280 - 48))[20:])[:1224]),
+     v4(proto=17, frag=153) / Raw((bytes(v4() / UDP(sport=PP, dport=SP) / bytes(1280 - 48))[20:])[1224:])],
+    df_clear_max=0, mtu4=1250)
+
 # An IPv6 packet of at most 1,280 bytes is cut for a narrow IPv4 link (RFC 7915 section 5.1.1).
 whole = bytes(v4() / UDP(sport=PP, dport=SP) / (bytes(range(200)) * 6))[20:]
 six("cut_for_narrow_link", "1,248 bytes on a link of 600: fragments of 576, 576 and the rest",
@@ -395,6 +401,9 @@ case("icmp4_wrong_checksum", "A damaged error must not become a valid one", "fou
 packet = wrong(icmp6(IPv6(src=R6, dst=S6, hlim=61, nh=58), 1, 0, 0, r6() / tcp(SP, CP) / DATA), 42, 1)
 case("icmp6_wrong_checksum", "A damaged error must not become a valid one", "six_to_four", f"{P4} {S4} 0 0", packet,
      "BadTransportChecksum", quote=f"{S4} {P4} {SP} {PP}")
+
+error4("icmp4_quote_udp_zero", "A quoted UDP checksum of zero stays zero", (3, 13, 0), (1, 1, 0),
+       v4(ttl=1, flags="DF") / UDP(sport=PP, dport=SP, chksum=0) / DATA, v6(hlim=1) / UDP(sport=CP, dport=SP, chksum=0) / DATA)
 
 # An ICMPv6 error may be at most 1,280 bytes long.
 a4, a6 = v4(ttl=1, flags="DF") / UDP(sport=PP, dport=SP) / bytes(1400), v6(hlim=1) / UDP(sport=CP, dport=SP) / bytes(1400)
