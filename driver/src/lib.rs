@@ -5,6 +5,7 @@
 pub mod card;
 pub mod config;
 pub mod dma;
+pub mod gateway;
 pub mod hops;
 pub mod link;
 pub mod neigh;
@@ -19,4 +20,5 @@ pub mod transport;
 pub use card::{Card, CardCounters, CardError, CardOptions};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
+pub use gateway::{Exception, Gateway, GatewayError, GatewayStats};
 pub use transport::{DeviceError, Transport};

@@ -164,7 +164,8 @@ pub struct Neighbours {
     waiting: usize,
 }
 
-fn destination_of(packet: &[u8]) -> Option<IpAddr> {
+/// The destination address of an IP packet.
+pub fn destination_of(packet: &[u8]) -> Option<IpAddr> {
     match packet.first()? >> 4 {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(packet.get(16..20)?).ok()?)),
         6 => Some(IpAddr::from(<[u8; 16]>::try_from(packet.get(24..40)?).ok()?)),

@@ -448,6 +448,14 @@ pub(crate) fn pool_ranges(config: &GatewayConfig, set: &ServiceSet) -> Vec<(u32,
     ranges.chain(bindings).collect()
 }
 
+/// Whether an address lies in a translation prefix of the set.
+pub(crate) fn in_pref64(set: &ServiceSet, address: Ipv6Addr) -> bool {
+    set.terms.iter().any(|term| match &term.then {
+        Action::Translate(then) => mask(address, then.pref64_length) == mask(then.pref64, then.pref64_length),
+        Action::NoTranslation => false,
+    })
+}
+
 fn pools(config: &GatewayConfig) -> Result<[[u32; 3]; tables::POOLS], PlanError> {
     let mut list: Vec<tables::PoolRange> = Vec::new();
     for (set, service_set) in config.xlate.service_sets.iter().enumerate() {
