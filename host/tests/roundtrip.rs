@@ -336,6 +336,16 @@ fn long_lists_take_linear_time() {
     let start = std::time::Instant::now();
     let tree = config::parse_curly(&text, "t").unwrap();
     let again = config::parse_set(&tree.to_set(), "t").unwrap();
-    assert_eq!(tree, again);
+    assert!(tree == again);
+    // Entries are found again, and not found once they are gone.
+    let mut changed = tree.clone();
+    config::apply_command(&mut changed, "set policy-options prefix-list long 10.0.5.7/32").unwrap();
+    assert!(changed == tree);
+    config::apply_command(&mut changed, "delete policy-options prefix-list long 10.0.5.7/32").unwrap();
+    assert!(config::apply_command(&mut changed, "delete policy-options prefix-list long 10.0.5.7/32").is_err());
+    config::apply_command(&mut changed, "set policy-options prefix-list long 10.0.5.8/32").unwrap();
+    assert_eq!(changed.to_set().lines().count(), 99_999);
+    config::apply_command(&mut changed, "set policy-options prefix-list long 10.0.5.7/32").unwrap();
+    assert_eq!(changed.to_set().lines().count(), 100_000);
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -4,7 +4,7 @@
 //! schema knows, with values that have been checked, so whoever reads the tree need not check them again.
 
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::place::Place;
 use super::schema::{Kind, Layout, Statement, ROOT};
@@ -13,13 +13,13 @@ use super::schema::{Kind, Layout, Statement, ROOT};
 const INDEX_FROM: usize = 32;
 
 /// A configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tree {
     root: Node,
 }
 
 /// One statement.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Node {
     pub(crate) schema: &'static Statement,
     pub(crate) values: Vec<String>,
@@ -32,6 +32,22 @@ pub struct Node {
     /// Comments before the closing brace.
     pub(crate) trailing: Vec<String>,
     pub(crate) place: Option<Place>,
+}
+
+impl fmt::Debug for Node {
+    /// The statement in curly form: the schema behind it is the same for all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.write_statement(&mut out, 0, &self.words());
+        f.write_str(&out)
+    }
+}
+
+impl fmt::Debug for Tree {
+    /// The curly form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_curly())
+    }
 }
 
 impl PartialEq for Node {
