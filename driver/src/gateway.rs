@@ -16,10 +16,10 @@
 //! Order of judging a frame, as the card's: ethertype, unit, discovery, translator.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use nat64_layout::tables::{NextHop, PortPolicy};
-use nat64_layout::{dump, Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, PORTS};
+use nat64_layout::tables::PortPolicy;
+use nat64_layout::{Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, PORTS};
 use nat64_xlate::{ConfigError, Effect, Effects, Event, Flow, Nat64, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use crate::card::{Card, CardCounters, CardError};
@@ -28,7 +28,6 @@ use crate::link::{self, Frame};
 use crate::neigh::{self, Key, Neighbours, UnitNet};
 use crate::plan::{self, Plan, PlanError};
 use crate::ring::InjectError;
-use crate::table::TableError;
 use crate::transport::DeviceError;
 
 /// Frames kept for [`Gateway::take_exceptions`].
@@ -284,6 +283,9 @@ impl Gateway {
     /// Takes what the card punted and does what it asks for; returns how many frames there were. At most two rings
     /// full at a time.
     pub fn poll(&mut self, now: Time) -> Result<usize, GatewayError> {
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.advance(now)?;
+        }
         let Some(card) = &self.card else { return Ok(0) };
         let limit = 2 * card.exception_slots() as usize;
         let mut frame = Vec::new();
@@ -708,226 +710,6 @@ impl Gateway {
         self.stats.frames_out[port] += 1;
         Ok(None)
     }
-
-    /// Does what the neighbour logic asks for.
-    fn apply(&mut self, now: Time, out: neigh::Output) -> Result<(), GatewayError> {
-        for (port, frame) in out.frames {
-            self.transmit(port, frame)?;
-        }
-        for reason in out.drops {
-            self.count(reason);
-        }
-        for key in out.changed {
-            self.neighbour_changed(now, key)?;
-        }
-        for key in out.lost {
-            for flow in self.sessions_of(key) {
-                self.uninstall(flow.id)?;
-                self.install(now, flow)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sessions in the card that use a neighbour.
-    fn sessions_of(&self, key: Key) -> Vec<Flow> {
-        let uses = |carried: &&Carried| carried.hops.iter().any(|hop| hop.0 == key);
-        let mut flows: Vec<Flow> = self.carried.values().filter(uses).map(|carried| carried.flow).collect();
-        flows.sort_by_key(|flow| flow.id);
-        flows
-    }
-
-    /// A neighbour's MAC address is known, or another one: sessions in the card follow, sessions that waited for it are
-    /// installed.
-    fn neighbour_changed(&mut self, now: Time, key: Key) -> Result<(), GatewayError> {
-        if let (Some(card), Some(mac)) = (&mut self.card, self.neighbours.mac(key)) {
-            if !card.move_hop(key, mac)? {
-                for flow in self.sessions_of(key) {
-                    self.uninstall(flow.id)?;
-                    self.install(now, flow)?;
-                }
-            }
-        }
-        let least = SessionId { slot: 0, generation: 0 };
-        let most = SessionId {
-            slot: u32::MAX,
-            generation: u32::MAX,
-        };
-        let ids: Vec<SessionId> = self
-            .waiting
-            .range((key, least)..=(key, most))
-            .map(|entry| entry.1)
-            .collect();
-        for id in ids {
-            if let Some((flow, _)) = self.undefer(id) {
-                self.install(now, flow)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn defer(&mut self, flow: Flow, why: Deferred) {
-        match why {
-            Deferred::Neighbour(key) => {
-                self.waiting.insert((key, flow.id));
-            }
-            Deferred::Room => {
-                if self.overflow.len() >= OVERFLOW {
-                    return;
-                }
-                self.overflow.push_back(flow.id);
-            }
-        }
-        self.deferred.insert(flow.id, (flow, why));
-    }
-
-    fn undefer(&mut self, id: SessionId) -> Option<(Flow, Deferred)> {
-        let (flow, why) = self.deferred.remove(&id)?;
-        match why {
-            Deferred::Neighbour(key) => {
-                self.waiting.remove(&(key, id));
-            }
-            Deferred::Room => self.overflow.retain(|&other| other != id),
-        }
-        Some((flow, why))
-    }
-
-    /// The next hops of a session toward the client and toward the server.
-    fn hops(&self, flow: &Flow) -> Option<[(Key, Option<link::Mac>); 2]> {
-        let outside = self.config.xlate.service_sets.get(flow.service_set)?.outside_unit;
-        let ends = [
-            (flow.unit, IpAddr::V6(flow.client.0)),
-            (outside, IpAddr::V4(flow.remote.0)),
-        ];
-        let mut hops = [(ends[0], None); 2];
-        for (hop, (unit, address)) in hops.iter_mut().zip(ends) {
-            *hop = match self.config.link_type {
-                LinkType::Ethernet => {
-                    let key = self.neighbours.next_hop(unit, address)?;
-                    (key, self.neighbours.mac(key))
-                }
-                LinkType::Raw => {
-                    let port = usize::from(self.config.units.get(unit)?.port);
-                    let any = if address.is_ipv6() {
-                        Ipv6Addr::UNSPECIFIED.into()
-                    } else {
-                        Ipv4Addr::UNSPECIFIED.into()
-                    };
-                    ((unit, any), Some(link::raw_peer(port)))
-                }
-            };
-        }
-        Some(hops)
-    }
-
-    /// Installs a session in the card, or keeps it until that is possible.
-    fn install(&mut self, now: Time, flow: Flow) -> Result<(), GatewayError> {
-        let Some(card) = &self.card else { return Ok(()) };
-        if self.carried.get(&flow.id).is_some_and(|carried| carried.flow == flow) {
-            return Ok(());
-        }
-        let offloaded = card.record(&flow, 0, 0).is_some();
-        self.uninstall(flow.id)?;
-        let Some(hops) = self.hops(&flow).filter(|_| offloaded) else {
-            return Ok(());
-        };
-        if let Some((key, _)) = hops.iter().find(|hop| hop.1.is_none()) {
-            self.defer(flow, Deferred::Neighbour(*key));
-            let mut out = neigh::Output::default();
-            for (key, _) in hops.iter().filter(|hop| hop.1.is_none()) {
-                self.neighbours.resolve(now, key.0, key.1, &mut out);
-            }
-            // Only requests come of it: nothing is known that was not before.
-            return self.apply(now, out);
-        }
-        let Some(card) = &mut self.card else { return Ok(()) };
-        let mut taken = Vec::with_capacity(2);
-        for (key, mac) in hops {
-            // Checked above.
-            let Some(destination) = mac else { continue };
-            let Some(link) = self.config.units.get(key.0) else {
-                continue;
-            };
-            let source = self.config.ports[usize::from(link.port)].mac;
-            let hop = NextHop {
-                destination,
-                source,
-                port: link.port,
-                vlans: link.vlans,
-                qinq: false,
-            };
-            if let Some(index) = card.acquire_hop(key, hop)? {
-                taken.push((key, index));
-            }
-        }
-        let full = match taken[..] {
-            [hop6, hop4] => match card.record(&flow, hop6.1, hop4.1) {
-                Some(record) => match card.install(flow.id, &record, flow.service_set) {
-                    Ok(_) => {
-                        let hops = [hop6, hop4];
-                        hops.iter().for_each(|hop| self.neighbours.pin(hop.0));
-                        self.carried.insert(flow.id, Carried { flow, hops });
-                        return Ok(());
-                    }
-                    Err(TableError::Device(error)) => return Err(error.into()),
-                    Err(_) => Reason::CardTableFull,
-                },
-                None => Reason::CardTableFull,
-            },
-            _ => Reason::NextHopTableFull,
-        };
-        for (key, index) in taken {
-            card.release_hop(key, index);
-        }
-        self.count(full);
-        self.defer(flow, Deferred::Room);
-        Ok(())
-    }
-
-    /// Takes a session out of the card, or off the lists of those that wait.
-    fn uninstall(&mut self, id: SessionId) -> Result<(), GatewayError> {
-        self.undefer(id);
-        let (Some(carried), Some(card)) = (self.carried.remove(&id), &mut self.card) else {
-            return Ok(());
-        };
-        match card.remove(id) {
-            Err(TableError::Device(error)) => return Err(error.into()),
-            Err(_) | Ok(_) => {}
-        }
-        for (key, index) in carried.hops {
-            card.release_hop(key, index);
-            self.neighbours.unpin(key);
-        }
-        Ok(())
-    }
-
-    /// A session left the card: one that waits for room is tried.
-    fn fill_room(&mut self, now: Time) -> Result<(), GatewayError> {
-        if let Some(&id) = self.overflow.front() {
-            if let Some((flow, _)) = self.undefer(id) {
-                self.install(now, flow)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells the translator what the card saw of the sessions that would end by `now`.
-    fn read_activity(&mut self, now: Time) -> Result<(), GatewayError> {
-        let Some(card) = &mut self.card else { return Ok(()) };
-        self.due.clear();
-        self.xlate.due(now, &mut self.due);
-        self.due.retain(|id| self.carried.contains_key(id));
-        for (id, entry) in card.activity(&self.due)? {
-            for direction in [nat64_layout::Direction::SixToFour, nat64_layout::Direction::FourToSix] {
-                // The stamp of a session without packets is the time it was installed.
-                if entry.packets[direction as usize] > 0 {
-                    self.xlate
-                        .touch(id, direction, dump::stamp_time_ns(entry.stamp[direction as usize], now));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Checks what belongs to ports and units on the wire; the rest is the translator's and the plan's.
@@ -989,6 +771,8 @@ fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
     };
     config.units.iter().enumerate().map(net).collect()
 }
+
+mod sessions;
 
 #[cfg(test)]
 #[path = "gateway_tests.rs"]

@@ -1,6 +1,9 @@
 //! The worked example, from the wire to the wire: without a card, and with one in software.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use nat64_layout::ring::ExceptionDescriptor;
+use nat64_layout::tables::NextHop;
 use nat64_layout::{Direction, Geometry, Protocol};
 use nat64_xlate::checksum;
 use rand::{rngs::StdRng, Rng, SeedableRng};
