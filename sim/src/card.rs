@@ -113,6 +113,15 @@ impl Link {
         reply.result
     }
 
+    fn read(&mut self, offset: u32) -> Result<u32, EngineError> {
+        match self.ask(Ask::Read(offset))? {
+            Done::Value(value) => Ok(value),
+            _ => Err(EngineError::Stopped {
+                reason: "it answered another question".into(),
+            }),
+        }
+    }
+
     fn run(&mut self, max_clocks: u64) -> Result<Ran, EngineError> {
         match self.ask(Ask::Run(max_clocks))? {
             Done::Ran(ran) => Ok(ran),
@@ -263,6 +272,14 @@ impl Wire {
         self.card.link(|l| l.run(MAX_CLOCKS))
     }
 
+    /// Reads a register of BAR0, beside the driver: to look, not to act.
+    ///
+    /// # Errors
+    /// As [`Engine::csr_read`].
+    pub fn read_register(&self, offset: u32) -> Result<u32, EngineError> {
+        self.card.link(|l| l.read(offset))
+    }
+
     /// Frames the card sent since the last call.
     pub fn take_tx(&self) -> Vec<TxFrame> {
         self.card.link(|l| std::mem::take(&mut l.tx))
@@ -299,17 +316,9 @@ impl Transport for SimTransport {
         if bar == Bar::Bar2 {
             return Err(DeviceError::BadOffset { bar, offset });
         }
-        match self
-            .card
-            .link(|l| l.ask(Ask::Read(offset)))
-            .map_err(device_error("read a register"))?
-        {
-            Done::Value(value) => Ok(value),
-            _ => Err(DeviceError::Backend {
-                operation: "read a register",
-                reason: "no value came back".into(),
-            }),
-        }
+        self.card
+            .link(|l| l.read(offset))
+            .map_err(device_error("read a register"))
     }
 
     fn write32(&mut self, bar: Bar, offset: u32, value: u32) -> Result<(), DeviceError> {
@@ -360,25 +369,43 @@ mod tests {
         assert_eq!(transport.read32(Bar::Bar0, 0x110).expect("read"), 77);
         transport.write_burst(Bar::Bar0, 0x1c, &[5]).expect("write");
         let clocks = wire.clocks();
-        assert_eq!(transport.read32(Bar::Bar0, 0x1c).expect("read"), 5, "a read comes after the writes");
+        assert_eq!(
+            transport.read32(Bar::Bar0, 0x1c).expect("read"),
+            5,
+            "a read comes after the writes"
+        );
         assert!(wire.clocks() > clocks, "the read took clocks");
 
         let buffer = transport.dma_alloc(4096).expect("memory");
         buffer.memory.store(0, 40);
         buffer.memory.store(1, 2);
-        for (offset, value) in [(0x400, buffer.iova as u32), (0x404, (buffer.iova >> 32) as u32), (0x414, 16)] {
+        for (offset, value) in [
+            (0x400, buffer.iova as u32),
+            (0x404, (buffer.iova >> 32) as u32),
+            (0x414, 16),
+        ] {
             transport.write32(Bar::Bar0, offset, value).expect("write");
         }
         wire.rx(0, &[9; 100], false);
-        assert_eq!(transport.wait(Duration::from_secs(1)).expect("works"), 2, "the interrupt of the sum");
+        assert_eq!(
+            transport.wait(Duration::from_secs(1)).expect("works"),
+            2,
+            "the interrupt of the sum"
+        );
         assert_eq!(transport.wait(Duration::ZERO).expect("works"), 0, "told once");
         assert_eq!(buffer.memory.load_acquire(0x100), 42);
         let tx = wire.take_tx();
         assert_eq!((tx.len(), tx[0].port, tx[0].bytes.len()), (1, 1, 100));
         assert!(wire.take_tx().is_empty());
 
-        assert!(matches!(transport.read32(Bar::Bar2, 0), Err(DeviceError::BadOffset { .. })));
-        assert!(matches!(transport.write32(Bar::Bar0, 1 << 16, 0), Err(DeviceError::BadOffset { .. })));
+        assert!(matches!(
+            transport.read32(Bar::Bar2, 0),
+            Err(DeviceError::BadOffset { .. })
+        ));
+        assert!(matches!(
+            transport.write32(Bar::Bar0, 1 << 16, 0),
+            Err(DeviceError::BadOffset { .. })
+        ));
         transport.reset().expect("reset");
         assert_eq!(transport.read32(Bar::Bar0, 0x1c).expect("read"), 0);
     }
@@ -388,8 +415,14 @@ mod tests {
         let card = card();
         let mut transport = card.transport();
         transport.write32(Bar::Bar0, 0x408, 1).expect("write");
-        assert_eq!(transport.wait(Duration::ZERO).expect("a poll does not wait for idle"), 0);
-        assert!(matches!(card.wire().run_until_idle(), Err(EngineError::Busy { clocks: MAX_CLOCKS })));
+        assert_eq!(
+            transport.wait(Duration::ZERO).expect("a poll does not wait for idle"),
+            0
+        );
+        assert!(matches!(
+            card.wire().run_until_idle(),
+            Err(EngineError::Busy { clocks: MAX_CLOCKS })
+        ));
     }
 
     struct Broken;

@@ -12,6 +12,7 @@
 
 pub mod bench_engine;
 pub mod card;
+pub mod cli;
 pub mod compare;
 pub mod compiled;
 pub mod device;
@@ -20,6 +21,7 @@ pub mod events;
 pub mod failure;
 #[cfg(test)]
 mod fake;
+pub mod gateway;
 pub mod output;
 pub mod pcap;
 pub mod pins;

@@ -1,0 +1,353 @@
+//! The command line of `nat64-sim`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use nat64_driver::LinkType;
+use serde_json::json;
+
+use crate::bench_engine::measure_new;
+use crate::compiled::Compiled;
+use crate::events;
+use crate::failure::Failure;
+use crate::gateway::{open, Carrier, Setup};
+use crate::output::Outputs;
+use crate::pcap::{Capture, Merge};
+use crate::replay::{replay, Plan};
+use crate::rtl;
+use crate::stdio::Server;
+use crate::SIDES;
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  # Two captures through the RTL; translated packets come out in out/inside.pcapng and out/outside.pcapng
+  nat64-sim replay --config examples/nat64.conf --in inside=clients.pcap --in outside=servers.pcap --out-dir out
+
+  # The same on the compiled core, time running on for 30 s after the last packet, summary as JSON
+  nat64-sim replay --config examples/nat64.conf --in inside=clients.pcap --out-dir out \\
+      --engine rtl-compiled --until 30s --json
+
+  # Software and card side by side; any difference is an error
+  nat64-sim replay --config examples/nat64.conf --in inside=clients.pcap --out-dir out --engine both
+
+  # As a co-process, one JSON object a line
+  echo '{\"op\":\"query\",\"what\":\"sessions\"}' | nat64-sim replay --stdio --config examples/nat64.conf --engine soft
+
+Exit codes: 0 done, 1 card, driver or disk failed or two engines differ, 2 something in the input is wrong, 130 Ctrl-C.";
+
+/// The simulated NAT64 card.
+#[derive(Debug, Parser)]
+#[command(name = "nat64-sim", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send captures through a simulated card, on the clock of their time stamps.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArgs),
+    /// Measure how many clocks a second an engine simulates.
+    BenchEngine(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// Configuration file, Junos curly form or set commands.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Capture of packets that arrive on a side: inside=FILE or outside=FILE, each at most once.
+    #[arg(long = "in", value_name = "SIDE=FILE", value_parser = side_file)]
+    inputs: Vec<(u8, PathBuf)>,
+    /// Directory for inside.pcapng, outside.pcapng and exceptions.pcapng.
+    #[arg(long, value_name = "DIR")]
+    out_dir: Option<PathBuf>,
+    /// What the captures must hold; without it, what they do hold.
+    #[arg(long, value_enum)]
+    linktype: Option<Link>,
+    /// Configuration changes: JSON lines {"t_ns": N, "commands": ["set ...", ...]}.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// How long time goes on after the last packet: 30s, 5m, 250ms, ...
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    until: Option<Duration>,
+    /// Seed of everything random, such as pool ports and the card's hash secret.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// What carries the packets.
+    #[arg(long, value_enum, default_value_t = Engine::Rtl)]
+    engine: Engine,
+    /// The engine that `--engine both` compares with the software.
+    #[arg(long, value_enum, value_name = "ENGINE")]
+    with: Option<Rtl>,
+    /// Be a co-process: JSON lines on standard input and output.
+    #[arg(long, conflicts_with_all = ["inputs", "out_dir", "events", "until"])]
+    stdio: bool,
+    /// Summary and errors as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Engine to measure.
+    #[arg(long, value_enum, default_value_t = Rtl::Rtl)]
+    engine: Rtl,
+    /// How long to measure.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3s")]
+    time: Duration,
+    /// Result and errors as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Link {
+    /// Ethernet frames; the host resolves neighbours.
+    Ethernet,
+    /// IP packets without Ethernet.
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The RustHDL core in its own simulator.
+    Rtl,
+    /// The exported Verilog, compiled by Verilator.
+    RtlCompiled,
+    /// No card: the driver and the translator alone.
+    Soft,
+    /// Software and card side by side; any difference is an error.
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rtl {
+    /// The RustHDL core in its own simulator.
+    Rtl,
+    /// The exported Verilog, compiled by Verilator.
+    RtlCompiled,
+}
+
+fn side_file(text: &str) -> Result<(u8, PathBuf), String> {
+    let (side, file) = text.split_once('=').ok_or("expected SIDE=FILE")?;
+    let port = SIDES.iter().position(|name| *name == side);
+    let port = port.ok_or_else(|| format!("no side {side:?}; there are {}", SIDES.join(" and ")))?;
+    if file.is_empty() {
+        return Err("expected SIDE=FILE".into());
+    }
+    Ok((port as u8, file.into()))
+}
+
+/// Reads `30s`, `1.5m`, `250ms`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "ns" => 1e-9,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("no unit of time {other:?}; there are ns, us, ms, s, m and h")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is no time; write 30s or 250ms"))?;
+    Duration::try_from_secs_f64(number * factor).map_err(|e| e.to_string())
+}
+
+fn interrupted() -> &'static AtomicBool {
+    static FLAG: OnceLock<AtomicBool> = OnceLock::new();
+    FLAG.get_or_init(|| {
+        // The second Ctrl-C does not wait for the run to notice. Without a handler Ctrl-C ends the process at once and
+        // may leave unnamed temporary files, never a named one.
+        let _ = ctrlc::set_handler(|| {
+            if interrupted().swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        });
+        AtomicBool::new(false)
+    })
+}
+
+fn carrier(engine: Engine, with: Option<Rtl>) -> Result<Carrier, Failure> {
+    if with.is_some() && engine != Engine::Both {
+        return Err(Failure::Usage("--with belongs to --engine both".into()));
+    }
+    Ok(match (engine, with) {
+        (Engine::Soft, _) => Carrier::Soft,
+        (Engine::Rtl, _) => Carrier::Rtl,
+        (Engine::RtlCompiled, _) => Carrier::Compiled,
+        (Engine::Both, Some(Rtl::Rtl)) => Carrier::BothRtl,
+        (Engine::Both, _) => Carrier::BothCompiled,
+    })
+}
+
+fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
+    let carrier = carrier(args.engine, args.with)?;
+    let wanted = args.linktype.map(|link| match link {
+        Link::Ethernet => LinkType::Ethernet,
+        Link::Raw => LinkType::Raw,
+    });
+    if args.stdio {
+        let setup = Setup {
+            link: wanted.unwrap_or(LinkType::Ethernet),
+            carrier,
+        };
+        let mut make = |path: &std::path::Path, seed| open(&setup, path, seed, 0);
+        let mut server = Server::new(&mut make, args.config, args.seed)?;
+        return server.serve(std::io::stdin().lock(), std::io::stdout().lock());
+    }
+    let missing = |option: &str| Failure::Usage(format!("{option} is missing (or --stdio)"));
+    let config = args.config.ok_or_else(|| missing("--config FILE"))?;
+    let out_dir = args.out_dir.ok_or_else(|| missing("--out-dir DIR"))?;
+    if args.inputs.is_empty() {
+        return Err(missing("--in SIDE=FILE"));
+    }
+    for (i, (port, path)) in args.inputs.iter().enumerate() {
+        if let Some((_, first)) = args.inputs[..i].iter().find(|(other, _)| other == port) {
+            let side = SIDES[usize::from(*port)];
+            let (first, second) = (first.display(), path.display());
+            return Err(Failure::Usage(format!(
+                "--in {side} is given twice: {first} and {second}"
+            )));
+        }
+    }
+    let flag = interrupted();
+    let captures = args
+        .inputs
+        .iter()
+        .map(|(port, path)| Ok((*port, Capture::open(path)?)))
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let merge = Merge::new(captures)?;
+    let link = merge.link(wanted)?;
+    let events_path = args.events.clone().unwrap_or_default();
+    let events = args
+        .events
+        .as_deref()
+        .map(events::read)
+        .transpose()?
+        .unwrap_or_default();
+    let start = merge
+        .peek_time()
+        .into_iter()
+        .chain(events.first().map(|e| e.t_ns))
+        .min()
+        .unwrap_or(0);
+    let setup = Setup { link, carrier };
+    let stopped = |failure: Failure| {
+        // Ctrl-C reaches the child processes too, and their end must not be told as the cause.
+        if flag.load(Ordering::Relaxed) {
+            Failure::Interrupted
+        } else {
+            failure
+        }
+    };
+    let mut device = open(&setup, &config, args.seed, start).map_err(|e| stopped(e.into()))?;
+    let outputs = Outputs::create(&out_dir, link)?;
+    let plan = Plan {
+        events,
+        events_path,
+        until: args.until.unwrap_or_default(),
+        until_given: args.until.is_some(),
+        interrupted: &|| flag.load(Ordering::Relaxed),
+    };
+    let summary = replay(plan, merge, device.as_mut(), outputs, carrier.name()).map_err(stopped)?;
+    let text = if args.json {
+        format!("{}\n", summary.to_json())
+    } else {
+        summary.to_text()
+    };
+    print(&text)
+}
+
+fn run_bench(args: BenchArgs) -> Result<(), Failure> {
+    let speed = match args.engine {
+        Rtl::Rtl => measure_new(|memory| Ok(rtl::engine(memory)), args.time),
+        Rtl::RtlCompiled => measure_new(|memory| Ok(Box::new(Compiled::start(memory)?)), args.time),
+    };
+    let speed = speed.map_err(|e| Failure::Device(e.into()))?;
+    let rate = speed.clocks_per_second();
+    if args.json {
+        let seconds = speed.elapsed.as_secs_f64();
+        return print(&format!(
+            "{}\n",
+            json!({"clocks": speed.clocks, "seconds": seconds, "clocks_per_second": rate})
+        ));
+    }
+    print(&format!(
+        "{} clocks in {:.2?}: {rate:.0} clocks/s\n",
+        speed.clocks, speed.elapsed
+    ))
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::Pipe(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let (json, result) = match cli.command {
+        Command::Replay(args) => (args.json, run_replay(args)),
+        Command::BenchEngine(args) => (args.json, run_bench(args)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if json {
+                eprintln!("{}", failure.to_json());
+            } else {
+                let error = if std::io::stderr().is_terminal() {
+                    "\u{1b}[1;31merror\u{1b}[0m"
+                } else {
+                    "error"
+                };
+                anstream::eprintln!("{error}: {failure}");
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, wanted) in [
+            ("30s", Duration::from_secs(30)),
+            ("30", Duration::from_secs(30)),
+            ("250ms", Duration::from_millis(250)),
+            ("1.5m", Duration::from_secs(90)),
+            ("2h", Duration::from_secs(7200)),
+        ] {
+            assert_eq!(duration(text), Ok(wanted), "{text}");
+        }
+        for text in ["", "s", "-1s", "3 days", "1e400s", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}
