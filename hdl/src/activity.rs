@@ -1,20 +1,40 @@
 //! Activity stamps and counters of the sessions, and the engine that copies them to host memory.
+//!
+//! ```text
+//!  translated --+--> side 0 (IPv6 to IPv4) --+
+//!               |                            +--> dump --> mw_* : entry, entry, .. entry, sequence; then irq
+//!  commit ------+--> side 1 (IPv4 to IPv6) --+
+//! ```
+//!
+//! A record that is written starts with the present tick and zero packets in both directions. The dump reads what the
+//! updates leave free of the RAMs and writes each entry of `nat64_layout::dump` as one burst of 32 bytes, which crosses no page
+//! because the target starts at a multiple of 4,096 (lower bits are taken as 0, as are the lowest three of the completion
+//! address). The registers are those at the time of `DumpGo`; they may be written for the next copy while one runs. An
+//! entry's two directions are read within a few clocks of each other; hits of the last clocks may be missing.
+
+mod side;
+#[cfg(test)]
+mod tests;
 
 use crate::cam::Commit;
 use crate::prim::{Quiet, Reg};
 use crate::types::{RegisterWrite, Translated};
-use crate::wide::{bits_literal, Wide};
+use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
+use nat64_layout::dump::{BYTE_BITS, DUMP_BYTES, PACKET_BITS};
+use nat64_layout::regs::{DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo};
+use nat64_layout::{STAMP_BITS, TICK_SHIFT};
 use rust_hdl::prelude::*;
+pub use side::{Hit, Side, SideWord};
 
 /// See the module documentation.
-#[derive(FastBlock, Default)]
+#[derive(FastBlock)]
 pub struct Activity<const RECORD_LOG2: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Card time.
     pub time_ns: Signal<In, Wide<64>>,
-    /// BAR0 writes.
+    /// BAR0 writes: the dump registers.
     pub write: Signal<In, RegisterWrite>,
     /// Translated packets, up to one per clock.
     pub translated: Signal<In, Translated>,
@@ -32,24 +52,261 @@ pub struct Activity<const RECORD_LOG2: usize> {
     pub mw_first: Signal<Out, Bit>,
     /// Last of a burst.
     pub mw_last: Signal<Out, Bit>,
-    /// A copy has ended: one clock.
+    /// A copy has ended and its sequence was taken: one clock.
     pub irq: Signal<Out, Bit>,
     /// A copy runs.
     pub busy: Signal<Out, Bit>,
-    done: Reg<Bit>,
+    side0: Side<RECORD_LOG2>,
+    side1: Side<RECORD_LOG2>,
+    addr_low: Reg<Bits<32>>,
+    addr_high: Reg<Bits<32>>,
+    done_low: Reg<Bits<32>>,
+    done_high: Reg<Bits<32>>,
+    first: Reg<Bits<17>>,
+    /// 0 idle, 1 clip the count, 2 fetch an entry, 3 write it, 4 write the sequence.
+    state: Reg<Bits<3>>,
+    target: Reg<Wide<64>>,
+    done_at: Reg<Wide<64>>,
+    index: Reg<Bits<17>>,
+    left: Reg<Bits<18>>,
+    sequence: Reg<Bits<8>>,
+    beat: Reg<Bits<2>>,
+    need0: Reg<Bit>,
+    need1: Reg<Bit>,
+    coming0: Reg<Bits<2>>,
+    coming1: Reg<Bits<2>>,
+    entry0: Reg<SideWord>,
+    entry1: Reg<SideWord>,
+    have0: Reg<Bit>,
+    have1: Reg<Bit>,
+    finished: Reg<Bit>,
+    offset: Signal<Local, Bits<16>>,
+    data: Signal<Local, Bits<32>>,
+    asked: Signal<Local, Bits<17>>,
+    room: Signal<Local, Bits<18>>,
+    beyond: Signal<Local, Bit>,
+    ticks: Signal<Local, Wide<18>>,
+    hit: Signal<Local, Hit>,
+    lower: Signal<Local, Wide<64>>,
+    upper: Signal<Local, Wide<64>>,
+    at_addr_low: Constant<Bits<16>>,
+    at_addr_high: Constant<Bits<16>>,
+    at_done_low: Constant<Bits<16>>,
+    at_done_high: Constant<Bits<16>>,
+    at_first: Constant<Bits<16>>,
+    at_go: Constant<Bits<16>>,
+    tick_shift: Constant<Bits<7>>,
+    records: Constant<Bits<18>>,
     _quiet: Quiet,
+}
+
+impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
+    fn default() -> Self {
+        // what the words below take for granted
+        assert_eq!((STAMP_BITS, PACKET_BITS, BYTE_BITS, DUMP_BYTES), (18, 32, 40, 32));
+        assert!((1..=16).contains(&RECORD_LOG2));
+        let at = |x: u32| Constant::new(u64::from(x).into());
+        Self {
+            clock: Default::default(),
+            time_ns: Default::default(),
+            write: Default::default(),
+            translated: Default::default(),
+            commit: Default::default(),
+            mw_valid: Default::default(),
+            mw_ready: Default::default(),
+            mw_addr: Default::default(),
+            mw_data: Default::default(),
+            mw_first: Default::default(),
+            mw_last: Default::default(),
+            irq: Default::default(),
+            busy: Default::default(),
+            side0: Default::default(),
+            side1: Default::default(),
+            addr_low: Default::default(),
+            addr_high: Default::default(),
+            done_low: Default::default(),
+            done_high: Default::default(),
+            first: Default::default(),
+            state: Default::default(),
+            target: Default::default(),
+            done_at: Default::default(),
+            index: Default::default(),
+            left: Default::default(),
+            sequence: Default::default(),
+            beat: Default::default(),
+            need0: Default::default(),
+            need1: Default::default(),
+            coming0: Default::default(),
+            coming1: Default::default(),
+            entry0: Default::default(),
+            entry1: Default::default(),
+            have0: Default::default(),
+            have1: Default::default(),
+            finished: Default::default(),
+            offset: Default::default(),
+            data: Default::default(),
+            asked: Default::default(),
+            room: Default::default(),
+            beyond: Default::default(),
+            ticks: Default::default(),
+            hit: Default::default(),
+            lower: Default::default(),
+            upper: Default::default(),
+            at_addr_low: at(DumpAddrLow::OFFSET),
+            at_addr_high: at(DumpAddrHigh::OFFSET),
+            at_done_low: at(DumpDoneLow::OFFSET),
+            at_done_high: at(DumpDoneHigh::OFFSET),
+            at_first: at(DumpFirst::OFFSET),
+            at_go: at(DumpGo::OFFSET),
+            tick_shift: Constant::new(u64::from(TICK_SHIFT).into()),
+            records: Constant::new((1u64 << RECORD_LOG2).into()),
+            _quiet: Default::default(),
+        }
+    }
 }
 
 impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, done);
-        self.mw_valid.next = false;
-        self.mw_addr.next = bits_literal::<64>(0);
-        self.mw_data.next = bits_literal::<64>(0);
-        self.mw_first.next = false;
-        self.mw_last.next = false;
-        self.irq.next = self.done.q.val();
-        self.busy.next = false;
+        dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left);
+        dff_setup!(self, clock, sequence, beat, need0, need1, coming0, coming1, entry0, entry1, have0, have1, finished);
+        clock!(self, clock, side0, side1);
+        // hits and clears
+        self.ticks.next = self.time_ns.val().get_bits::<18>(self.tick_shift.val().index());
+        self.hit.next.index = self.translated.val().index;
+        self.hit.next.bytes = self.translated.val().bytes;
+        self.side0.tick.next = bits_narrow::<18>(self.ticks.val());
+        self.side1.tick.next = bits_narrow::<18>(self.ticks.val());
+        self.side0.update.next = self.translated.val().valid & !self.translated.val().direction;
+        self.side1.update.next = self.translated.val().valid & self.translated.val().direction;
+        self.side0.hit.next = self.hit.val();
+        self.side1.hit.next = self.hit.val();
+        self.side0.clear.next = self.commit.val().valid;
+        self.side1.clear.next = self.commit.val().valid;
+        self.side0.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit.val().index);
+        self.side1.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit.val().index);
+        // registers
+        self.offset.next = self.write.val().address;
+        self.data.next = self.write.val().data;
+        self.asked.next = bit_cast::<17, 32>(self.data.val());
+        if self.write.val().valid {
+            if self.offset.val() == self.at_addr_low.val() {
+                self.addr_low.d.next = (self.data.val() >> 12) << 12;
+            }
+            if self.offset.val() == self.at_addr_high.val() {
+                self.addr_high.d.next = self.data.val();
+            }
+            if self.offset.val() == self.at_done_low.val() {
+                self.done_low.d.next = (self.data.val() >> 3) << 3;
+            }
+            if self.offset.val() == self.at_done_high.val() {
+                self.done_high.d.next = self.data.val();
+            }
+            if self.offset.val() == self.at_first.val() {
+                self.first.d.next = bit_cast::<17, 32>(self.data.val());
+            }
+            if (self.offset.val() == self.at_go.val()) & (self.state.q.val() == 0) {
+                self.state.d.next = 1.into();
+                self.index.d.next = self.first.q.val();
+                self.left.d.next = bit_cast::<18, 17>(self.asked.val());
+                self.sequence.d.next = bit_cast::<8, 32>(self.data.val() >> 24);
+                self.target.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_high.q.val())) << 32)
+                    | bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_low.q.val()));
+                self.done_at.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_high.q.val())) << 32)
+                    | bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_low.q.val()));
+            }
+        }
+        // how many there are
+        self.room.next = self.records.val() - bit_cast::<18, 17>(self.index.q.val());
+        self.beyond.next = bit_cast::<18, 17>(self.index.q.val()) >= self.records.val();
+        if self.state.q.val() == 1 {
+            self.state.d.next = 2.into();
+            self.need0.d.next = true;
+            self.need1.d.next = true;
+            self.have0.d.next = false;
+            self.have1.d.next = false;
+            self.beat.d.next = 0.into();
+            if self.beyond.val() {
+                self.left.d.next = 0.into();
+            } else if self.left.q.val() > self.room.val() {
+                self.left.d.next = self.room.val();
+            }
+        }
+        // fetch both directions of an entry
+        self.side0.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
+        self.side1.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
+        self.side0.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need0.q.val();
+        self.side1.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need1.q.val();
+        self.coming0.d.next = self.coming0.q.val() << 1;
+        self.coming1.d.next = self.coming1.q.val() << 1;
+        if self.side0.taken.val() {
+            self.need0.d.next = false;
+            self.coming0.d.next = 1.into();
+        }
+        if self.side1.taken.val() {
+            self.need1.d.next = false;
+            self.coming1.d.next = 1.into();
+        }
+        if self.coming0.q.val().get_bit(1) {
+            self.entry0.d.next = self.side0.word.val();
+            self.have0.d.next = true;
+        }
+        if self.coming1.q.val().get_bit(1) {
+            self.entry1.d.next = self.side1.word.val();
+            self.have1.d.next = true;
+        }
+        if self.state.q.val() == 2 {
+            if !self.left.q.val().any() {
+                self.state.d.next = 4.into();
+            } else if self.have0.q.val() & self.have1.q.val() {
+                self.state.d.next = 3.into();
+            }
+        }
+        // write it
+        self.mw_valid.next = (self.state.q.val() == 3) | (self.state.q.val() == 4);
+        self.mw_addr.next = self.target.q.val();
+        self.mw_first.next = self.beat.q.val() == 0;
+        self.mw_last.next = self.beat.q.val() == 3;
+        self.lower.next = bit_cast_wide::<64, 18>(bits_wide::<18>(self.entry0.q.val().stamp));
+        self.upper.next = bit_cast_wide::<64, 18>(bits_wide::<18>(self.entry1.q.val().stamp));
+        if self.beat.q.val() == 1 {
+            self.lower.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.entry0.q.val().packets));
+            self.upper.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.entry1.q.val().packets));
+        }
+        self.mw_data.next = self.lower.val() | (self.upper.val() << 32);
+        if self.beat.q.val() == 2 {
+            self.mw_data.next = bit_cast_wide::<64, 40>(self.entry0.q.val().bytes);
+        }
+        if self.beat.q.val() == 3 {
+            self.mw_data.next = bit_cast_wide::<64, 40>(self.entry1.q.val().bytes);
+        }
+        if self.state.q.val() == 4 {
+            self.mw_addr.next = self.done_at.q.val();
+            self.mw_data.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.sequence.q.val()));
+            self.mw_first.next = true;
+            self.mw_last.next = true;
+        }
+        self.finished.d.next = false;
+        if self.mw_ready.val() {
+            if self.state.q.val() == 3 {
+                self.target.d.next = self.target.q.val() + 8;
+                self.beat.d.next = self.beat.q.val() + 1;
+                if self.beat.q.val() == 3 {
+                    self.state.d.next = 2.into();
+                    self.index.d.next = self.index.q.val() + 1;
+                    self.left.d.next = self.left.q.val() - 1;
+                    self.need0.d.next = true;
+                    self.need1.d.next = true;
+                    self.have0.d.next = false;
+                    self.have1.d.next = false;
+                }
+            }
+            if self.state.q.val() == 4 {
+                self.state.d.next = 0.into();
+                self.finished.d.next = true;
+            }
+        }
+        self.irq.next = self.finished.q.val();
+        self.busy.next = self.state.q.val() != 0;
     }
 }

@@ -22,7 +22,7 @@
 
 mod stash;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod way;
 mod window;
 
