@@ -157,3 +157,30 @@ impl<const RECORD_LOG2: usize> Logic for Side<RECORD_LOG2> {
         self.word5.d.next = self.word4.q.val();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::Bench;
+
+    #[test]
+    fn a_read_waits_for_the_address_and_for_the_write_of_its_word() {
+        for (index, want) in [
+            (3u64, [true, true, false, true, true, false, true, true]),
+            (2, [true, true, false, true, true, true, true, true]),
+        ] {
+            let mut bench = Bench::new(Side::<4>::default()).without_record();
+            bench.uut.read.next = true;
+            bench.uut.read_index.next = index.into();
+            bench.uut.hit.next.index = 3u64.into();
+            let mut taken = [false; 8];
+            for (clock, taken) in taken.iter_mut().enumerate() {
+                bench.uut.update.next = clock == 0;
+                bench.settle();
+                *taken = bench.uut.taken.val();
+                bench.edge();
+            }
+            assert_eq!(taken, want, "record {index}");
+        }
+    }
+}
