@@ -1,0 +1,403 @@
+//! Reads the frames out of the payload ring, moves their payload, puts the new header over it.
+//!
+//! ```text
+//!  clock t    step: ring address out, decides what becomes of the beat
+//!  clock t+2  ring data in, moved                                        (stage 2)
+//!  clock t+3  header over it, pushed to the sender                       (stage 3)
+//! ```
+//!
+//! A step is made only when the sender has room for its beat, so the way from the ring to the sender never stalls.
+
+use super::meta::{Arrival, BeatMeta, FrameEnd, Header, Job, Step, TO_NOWHERE, TO_PUNT};
+use super::plan::Plan;
+use super::queue::Queue;
+use crate::prim::{Quiet, Reg, SmallFifo};
+use crate::types::Decision;
+use crate::wide::*;
+use crate::FastBlock;
+use nat64_layout::Reason;
+use rust_hdl::prelude::*;
+
+/// See the module documentation.
+#[derive(FastBlock)]
+pub struct Fetch<const W: usize, const LB: usize, const RN: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// There is a decision.
+    pub push: Signal<In, Bit>,
+    /// The decision.
+    pub decision: Signal<In, Decision>,
+    /// A frame has ended in the ring.
+    pub end_valid: Signal<In, Bit>,
+    /// Its bytes.
+    pub end_bytes: Signal<In, Bits<16>>,
+    /// 0 none, 1 `RxError`, 2 `Oversize`.
+    pub end_fault: Signal<In, Bits<2>>,
+    /// Beats written to the ring so far, modulo 2^RN.
+    pub written: Signal<In, Bits<RN>>,
+    /// Ring read address.
+    pub ring_address: Signal<Out, Bits<RN>>,
+    /// Beat of the address two clocks ago.
+    pub ring_data: Signal<In, Wide<W>>,
+    /// Beats given back.
+    pub freed: Signal<Out, Bits<RN>>,
+    /// A decision has left the queue.
+    pub credit: Signal<Out, Bit>,
+    /// The sender has taken a beat.
+    pub taken: Signal<In, Bit>,
+    /// There is a beat for the sender.
+    pub beat_push: Signal<Out, Bit>,
+    /// Its bytes.
+    pub beat_data: Signal<Out, Wide<W>>,
+    /// What it is.
+    pub beat: Signal<Out, BeatMeta>,
+    /// The last step of a frame was made; its beat comes later.
+    pub frame_push: Signal<Out, Bit>,
+    /// What is to be told of that frame.
+    pub frame: Signal<Out, FrameEnd>,
+    /// Something is queued or under way, here or at the sender.
+    pub busy: Signal<Out, Bit>,
+
+    plan: Plan<LB>,
+    jobs: Queue<Job, 4>,
+    headers: Queue<Header, 4>,
+    ends: SmallFifo<Arrival, 5>,
+    arrival: Signal<Local, Arrival>,
+
+    // the frame at hand
+    active: Reg<Bit>,
+    job: Reg<Job>,
+    header: Reg<Header>,
+    started: Reg<Bit>,
+    prime: Reg<Bit>,
+    sent: Reg<Bits<12>>,
+    index: Reg<Bits<12>>,
+    read_at: Reg<Bits<RN>>,
+    base: Reg<Bits<RN>>,
+    // Beats present from the first of the frame on; may exceed the ring, since beats are given back on the way.
+    have: Reg<Bits<12>>,
+    seen: Reg<Bits<RN>>,
+    free: Reg<Bits<RN>>,
+    used: Reg<Bits<4>>,
+
+    ended: Signal<Local, Bit>,
+    bad: Signal<Local, Bit>,
+    before: Signal<Local, Bits<16>>,
+    last_index: Signal<Local, Bits<12>>,
+    beats: Signal<Local, Bits<12>>,
+    following: Signal<Local, Bits<12>>,
+    present: Signal<Local, Bit>,
+    needed: Signal<Local, Bit>,
+    is_last: Signal<Local, Bit>,
+    ready: Signal<Local, Bit>,
+    go: Signal<Local, Bit>,
+    finish: Signal<Local, Bit>,
+    load: Signal<Local, Bit>,
+    emit: Signal<Local, Bit>,
+    next_base: Signal<Local, Bits<RN>>,
+    new_base: Signal<Local, Bits<RN>>,
+    jump: Signal<Local, Bits<RN>>,
+    arrived: Signal<Local, Bits<RN>>,
+    grown: Signal<Local, Bits<12>>,
+    beat1: Signal<Local, BeatMeta>,
+    told: Signal<Local, FrameEnd>,
+    ahead: Signal<Local, Job>,
+
+    // the way from the ring
+    step1: Reg<Step>,
+    step2: Reg<Step>,
+    step3: Reg<Step>,
+    chunk1: Reg<Wide<W>>,
+    chunk2: Reg<Wide<W>>,
+    chunk3: Reg<Wide<W>>,
+    previous: Reg<Wide<W>>,
+    data3: Reg<Wide<W>>,
+    mask3: Reg<Wide<W>>,
+    left: Signal<Local, Bits<12>>,
+    right: Signal<Local, Bits<12>>,
+    part: Signal<Local, Bits<12>>,
+    rest: Signal<Local, Wide<W>>,
+
+    lb: Constant<Bits<4>>,
+    beat_bits: Constant<Bits<12>>,
+    top: Constant<Bits<12>>,
+    most: Constant<Bits<4>>,
+    ones: Constant<Wide<W>>,
+    to_punt: Constant<Bits<2>>,
+    to_nowhere: Constant<Bits<2>>,
+    rx_error: Constant<Bits<6>>,
+    oversize: Constant<Bits<6>>,
+    truncated: Constant<Bits<6>>,
+    _quiet: Quiet,
+}
+
+impl<const W: usize, const LB: usize, const RN: usize> Default for Fetch<W, LB, RN> {
+    fn default() -> Self {
+        assert_eq!(W, 8 << LB, "LB is log2 of the bytes of a beat");
+        assert!(RN <= 11, "beat indexes have 12 bits, one of them the sign");
+        Self {
+            clock: Default::default(),
+            push: Default::default(),
+            decision: Default::default(),
+            end_valid: Default::default(),
+            end_bytes: Default::default(),
+            end_fault: Default::default(),
+            written: Default::default(),
+            ring_address: Default::default(),
+            ring_data: Default::default(),
+            freed: Default::default(),
+            credit: Default::default(),
+            taken: Default::default(),
+            beat_push: Default::default(),
+            beat_data: Default::default(),
+            beat: Default::default(),
+            frame_push: Default::default(),
+            frame: Default::default(),
+            busy: Default::default(),
+            plan: Default::default(),
+            jobs: Default::default(),
+            headers: Default::default(),
+            ends: Default::default(),
+            arrival: Default::default(),
+            active: Default::default(),
+            job: Default::default(),
+            header: Default::default(),
+            started: Default::default(),
+            prime: Default::default(),
+            sent: Default::default(),
+            index: Default::default(),
+            read_at: Default::default(),
+            base: Default::default(),
+            have: Default::default(),
+            seen: Default::default(),
+            free: Default::default(),
+            used: Default::default(),
+            ended: Default::default(),
+            bad: Default::default(),
+            before: Default::default(),
+            last_index: Default::default(),
+            beats: Default::default(),
+            following: Default::default(),
+            present: Default::default(),
+            needed: Default::default(),
+            is_last: Default::default(),
+            ready: Default::default(),
+            go: Default::default(),
+            finish: Default::default(),
+            load: Default::default(),
+            emit: Default::default(),
+            next_base: Default::default(),
+            new_base: Default::default(),
+            jump: Default::default(),
+            arrived: Default::default(),
+            grown: Default::default(),
+            beat1: Default::default(),
+            told: Default::default(),
+            ahead: Default::default(),
+            step1: Default::default(),
+            step2: Default::default(),
+            step3: Default::default(),
+            chunk1: Default::default(),
+            chunk2: Default::default(),
+            chunk3: Default::default(),
+            previous: Default::default(),
+            data3: Default::default(),
+            mask3: Default::default(),
+            left: Default::default(),
+            right: Default::default(),
+            part: Default::default(),
+            rest: Default::default(),
+            lb: Constant::new((LB as u64).into()),
+            beat_bits: Constant::new((W as u64).into()),
+            top: Constant::new(((crate::types::HEADER_BITS - W) as u64).into()),
+            // the sender's queue holds 16
+            most: Constant::new(15u64.into()),
+            ones: Constant::new(!Wide::default()),
+            to_punt: Constant::new(TO_PUNT.into()),
+            to_nowhere: Constant::new(TO_NOWHERE.into()),
+            rx_error: Constant::new((Reason::RxError as u64).into()),
+            oversize: Constant::new((Reason::Oversize as u64).into()),
+            truncated: Constant::new((Reason::Truncated as u64).into()),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<const W: usize, const LB: usize, const RN: usize> Logic for Fetch<W, LB, RN> {
+    #[hdl_gen]
+    fn update(&mut self) {
+        dff_setup!(
+            self, clock, active, job, header, started, prime, sent, index, read_at, base, have, seen, free, used
+        );
+        dff_setup!(self, clock, step1, step2, step3, chunk1, chunk2, chunk3, previous, data3, mask3);
+        clock!(self, clock, jobs, headers, ends);
+
+        self.plan.decision.next = self.decision.val();
+        self.jobs.push.next = self.push.val();
+        self.jobs.data_in.next = self.plan.job.val();
+        self.headers.push.next = self.push.val();
+        self.headers.data_in.next = self.plan.header.val();
+        self.arrival.next.bytes = self.end_bytes.val();
+        self.arrival.next.fault = self.end_fault.val();
+        self.ends.push.next = self.end_valid.val();
+        self.ends.data_in.next = self.arrival.val();
+
+        // How the frame at hand ended, if it is known. A beat that is present belongs to it while that is not known: the
+        // next frame's first beat shows after the end record.
+        self.ended.next = self.ends.valid.val();
+        self.bad.next = self.ended.val()
+            & (self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.job.q.val().need));
+        self.before.next = self.ends.data.val().bytes - 1;
+        self.last_index.next = bit_cast::<12, 16>(self.before.val() >> self.lb.val());
+        self.beats.next = self.last_index.val() + 1;
+        self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.beats.val());
+
+        // the step
+        self.following.next = self.index.q.val() + 1;
+        self.present.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() < self.have.q.val());
+        self.needed.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() <= self.job.q.val().need_last);
+        if self.job.q.val().translate {
+            self.is_last.next = (!self.prime.q.val()) & (self.sent.q.val() == self.job.q.val().out_last);
+            self.ready.next = ((!self.needed.val()) | self.present.val()) & ((!self.is_last.val()) | self.ended.val());
+        } else if self.job.q.val().drop {
+            self.is_last.next = true;
+            self.ready.next = self.ended.val();
+        } else {
+            self.is_last.next = self.ended.val() & (self.index.q.val() == self.last_index.val());
+            self.ready.next = self.present.val() & (self.ended.val() | (self.following.val() < self.have.q.val()));
+        }
+        self.go.next =
+            self.active.q.val() & (self.bad.val() | self.ready.val()) & (self.used.q.val() != self.most.val());
+        self.finish.next = self.go.val() & (self.bad.val() | self.is_last.val());
+        self.emit.next = self.go.val() & (self.bad.val() | (!self.prime.q.val()));
+        self.ends.pop.next = self.finish.val();
+
+        self.used.d.next =
+            self.used.q.val() + bit_cast::<4, 1>(self.emit.val().into()) - bit_cast::<4, 1>(self.taken.val().into());
+
+        // pointers
+        self.base.d.next = self.base.q.val();
+        self.new_base.next = self.base.q.val();
+        if self.active.q.val() {
+            self.new_base.next = self.next_base.val();
+        }
+        self.seen.d.next = self.written.val();
+        self.arrived.next = self.written.val() - self.seen.q.val();
+        self.grown.next = self.have.q.val() + bit_cast::<12, RN>(self.arrived.val());
+        self.have.d.next = self.grown.val();
+        if self.finish.val() {
+            self.base.d.next = self.next_base.val();
+            self.have.d.next = self.grown.val() - self.beats.val();
+            self.free.d.next = self.next_base.val();
+        } else if self.go.val() & self.present.val() & (self.needed.val() | (!self.job.q.val().translate)) {
+            self.free.d.next = self.read_at.q.val() + 1;
+        }
+        if self.go.val() {
+            self.read_at.d.next = self.read_at.q.val() + 1;
+            self.index.d.next = self.following.val();
+            self.prime.d.next = false;
+        }
+        if self.emit.val() {
+            self.started.d.next = true;
+            self.sent.d.next = self.sent.q.val() + 1;
+            self.header.d.next = self.header.q.val() << self.beat_bits.val();
+        }
+
+        // the next frame
+        self.load.next = self.jobs.valid.val() & ((!self.active.q.val()) | self.finish.val());
+        self.jobs.pop.next = self.load.val();
+        self.headers.pop.next = self.load.val();
+        self.credit.next = self.load.val();
+        self.active.d.next = self.load.val() | (self.active.q.val() & (!self.finish.val()));
+        self.ahead.next = self.jobs.data.val();
+        self.jump.next = bit_cast::<RN, 12>(self.ahead.val().start);
+        if self.load.val() {
+            self.job.d.next = self.ahead.val();
+            self.header.d.next = self.headers.data.val();
+            self.started.d.next = false;
+            self.prime.d.next = self.ahead.val().prime;
+            self.sent.d.next = 0.into();
+            self.index.d.next = self.ahead.val().start;
+            self.read_at.d.next = self.new_base.val() + self.jump.val();
+        }
+
+        // what is told when the frame is through
+        self.told.next = self.job.q.val().end;
+        if self.bad.val() {
+            self.told.next.tally = true;
+            self.told.next.done = false;
+            self.told.next.reason = self.truncated.val();
+            if self.ends.data.val().fault == 1 {
+                self.told.next.reason = self.rx_error.val();
+            }
+            if self.ends.data.val().fault == 2 {
+                self.told.next.reason = self.oversize.val();
+            }
+        }
+        self.frame.next = self.told.val();
+        self.frame_push.next = self.finish.val();
+
+        self.beat1.next.to = bit_cast::<2, 1>(self.job.q.val().port.into());
+        if self.job.q.val().punt {
+            self.beat1.next.to = self.to_punt.val();
+        }
+        if self.job.q.val().drop | (self.bad.val() & (!self.started.q.val())) {
+            self.beat1.next.to = self.to_nowhere.val();
+        }
+        self.beat1.next.first = !self.started.q.val();
+        self.beat1.next.last = self.finish.val();
+        self.beat1.next.error = self.bad.val();
+        self.beat1.next.count = bit_cast::<6, LB>(bit_cast::<LB, 16>(self.ends.data.val().bytes));
+        if self.job.q.val().translate {
+            self.beat1.next.count = self.job.q.val().out_count;
+        }
+        if !self.finish.val() {
+            self.beat1.next.count = 0.into();
+        }
+        self.step1.d.next.read = self.go.val();
+        self.step1.d.next.send = self.emit.val();
+        if self.go.val() {
+            self.step1.d.next.full = self.job.q.val().translate & (self.sent.q.val() < self.job.q.val().full);
+            self.step1.d.next.mixed = self.job.q.val().translate & (self.sent.q.val() == self.job.q.val().full);
+            self.step1.d.next.part = self.job.q.val().part;
+            self.step1.d.next.shift = self.job.q.val().shift;
+            self.step1.d.next.beat = self.beat1.val();
+            self.chunk1.d.next = self.header.q.val().get_bits::<W>(self.top.val().index());
+        }
+        self.ring_address.next = self.read_at.q.val();
+
+        // stage 2
+        self.step2.d.next = self.step1.q.val();
+        self.chunk2.d.next = self.chunk1.q.val();
+        self.left.next = bit_cast::<12, 6>(self.step2.q.val().shift) << 3;
+        self.right.next = self.beat_bits.val() - self.left.val();
+        self.part.next = bit_cast::<12, 6>(self.step2.q.val().part) << 3;
+        self.rest.next = self.ones.val() >> self.part.val();
+        self.step3.d.next = self.step2.q.val();
+        if self.step2.q.val().read {
+            self.previous.d.next = self.ring_data.val();
+            self.data3.d.next = self.ring_data.val();
+            if self.step2.q.val().shift.any() {
+                self.data3.d.next =
+                    (self.previous.q.val() << self.left.val()) | (self.ring_data.val() >> self.right.val());
+            }
+            self.mask3.d.next = self.rest.val();
+            self.chunk3.d.next = self.chunk2.q.val();
+        }
+
+        // stage 3
+        self.beat_data.next = self.data3.q.val();
+        if self.step3.q.val().mixed {
+            self.beat_data.next =
+                (self.data3.q.val() & self.mask3.q.val()) | (self.chunk3.q.val() & (!self.mask3.q.val()));
+        }
+        if self.step3.q.val().full {
+            self.beat_data.next = self.chunk3.q.val();
+        }
+        self.beat.next = self.step3.q.val().beat;
+        self.beat_push.next = self.step3.q.val().send;
+
+        self.freed.next = self.free.q.val();
+        self.busy.next = self.push.val() | self.jobs.valid.val() | self.active.q.val() | self.used.q.val().any();
+    }
+}
