@@ -121,11 +121,10 @@ fn numbers_of_the_prose_are_those_of_the_code() {
     timer("idle ICMP session", |t| t.icmp.as_secs());
     timer("fragment waiting for others", |t| t.fragment.as_secs());
     let limits = format!(
-        "({} service sets, {} units, {} destination prefixes, {} source prefixes of terms, {} pool address ranges)",
+        "({} service sets, {} units, {} destination prefixes, {} pool address ranges;",
         tables::SERVICE_SETS,
         tables::UNITS,
         tables::PREF64S,
-        tables::TERMS,
         tables::POOLS
     );
     let sizes = format!(

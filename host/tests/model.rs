@@ -44,6 +44,14 @@ fn translate(gateway: &GatewayConfig) -> &Translate {
     }
 }
 
+/// Units for the service sets `sset-nat64` and `two`.
+const TWO_SETS: [&str; 4] = [
+    "set nat64-nic port 0 unit 1 vlan-id 1 service-set sset-nat64",
+    "set nat64-nic port 1 unit 1 vlan-id 1 service-set sset-nat64",
+    "set nat64-nic port 0 unit 2 vlan-id 2 service-set two",
+    "set nat64-nic port 1 unit 2 vlan-id 2 service-set two",
+];
+
 /// Commands after which the example has this one problem.
 const PROBLEMS: &[(&str, &[&str])] = &[
     ("has no address", &["delete {pool} address"]),
@@ -111,7 +119,7 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         &["set {pool} port deterministic-port-block-allocation"],
     ),
     (
-        "needs `from source-address`",
+        "deterministic NAT needs source prefixes",
         &[
             "set {pool} port deterministic-port-block-allocation",
             "delete {term} then translated translation-type",
@@ -161,7 +169,7 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         &["set services nat pool q address 203.0.113.254/32"],
     ),
     (
-        "share addresses",
+        "has the addresses 203.0.113.9 to 203.0.113.9 twice",
         &["set {pool} address-range low 203.0.113.9 high 203.0.113.9"],
     ),
     (
@@ -187,6 +195,8 @@ const PROBLEMS: &[(&str, &[&str])] = &[
             "set {pool} port deterministic-port-block-allocation",
             "delete {term} then translated translation-type",
             "set {term} then translated translation-type deterministic-napt64",
+            "delete {term} from source-address",
+            "set {term} from source-address 2001:db8::/120",
         ],
     ),
     (
@@ -250,6 +260,11 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         &[
             "set services service-set two nat-rules stateful-nat64",
             "set services service-set two interface-service service-interface ms-0/1/0.0",
+            "set services nat allow-overlapping-nat-pools",
+            TWO_SETS[0],
+            TWO_SETS[1],
+            TWO_SETS[2],
+            TWO_SETS[3],
         ],
     ),
     (
@@ -258,6 +273,11 @@ const PROBLEMS: &[(&str, &[&str])] = &[
             "set {set} service-set-options tcp-session open-timeout 10",
             "set services service-set two nat-rules stateful-nat64",
             "set services service-set two service-set-options tcp-session open-timeout 11",
+            "set services nat allow-overlapping-nat-pools",
+            TWO_SETS[0],
+            TWO_SETS[1],
+            TWO_SETS[2],
+            TWO_SETS[3],
         ],
     ),
     (
@@ -281,8 +301,8 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         &["set {own} static-binding tcp inside 2001:db8::1 port 80 outside 203.0.113.1 port 80 term t9"],
     ),
     (
-        "is no address of the pools of term",
-        &["set {own} static-binding tcp inside 2001:db8::1 port 80 outside 198.51.100.1 port 80"],
+        "can never be used",
+        &["set {own} static-binding tcp inside 2001:db8::1 port 80 outside 224.0.0.1 port 80"],
     ),
     (
         "another static binding",
@@ -320,8 +340,53 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         "names none",
         &[
             "set services service-set two nat-rules stateful-nat64",
-            "set nat64-nic port 0 unit 0 side both",
-            "set nat64-nic port 1 unit 0 service-set sset-nat64 side both",
+            "set services nat allow-overlapping-nat-pools",
+            TWO_SETS[0],
+            TWO_SETS[1],
+            TWO_SETS[2],
+            TWO_SETS[3],
+            "set nat64-nic port 0 unit 9 vlan-id 9",
+        ],
+    ),
+    (
+        "no unit has the service set `two`",
+        &[
+            "set services service-set two nat-rules stateful-nat64",
+            "set services nat allow-overlapping-nat-pools",
+        ],
+    ),
+    (
+        "the service sets `sset-nat64` and `two` use the pool",
+        &[
+            "set services service-set two nat-rules stateful-nat64",
+            TWO_SETS[0],
+            TWO_SETS[1],
+            TWO_SETS[2],
+            TWO_SETS[3],
+        ],
+    ),
+    (
+        "share addresses from 203.0.113.9",
+        &[
+            "set services nat allow-overlapping-nat-pools",
+            "set services nat pool q address-range low 203.0.113.9 high 203.0.113.9",
+            "set services nat pool q port automatic",
+            "set {term} then translated overload-pool q",
+        ],
+    ),
+    (
+        "has the addresses 203.0.113.9 to 203.0.113.9 twice",
+        &[
+            "set services nat allow-overlapping-nat-pools",
+            "set {pool} address-range low 203.0.113.9 high 203.0.113.9",
+        ],
+    ),
+    (
+        "subscribers need blocks",
+        &[
+            "set {pool} port deterministic-port-block-allocation",
+            "delete {term} then translated translation-type",
+            "set {term} then translated translation-type deterministic-napt64",
         ],
     ),
     (
@@ -343,14 +408,17 @@ const PROBLEMS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "the card holds 8 source prefixes",
+        "the card's rule-term table holds 8 entries",
         &[
             "set {term} from source-address [ 2001:db8:1::/64 2001:db8:2::/64 2001:db8:3::/64 2001:db8:4::/64 ]",
             "set {term} from source-address [ 2001:db8:5::/64 2001:db8:6::/64 2001:db8:7::/64 2001:db8:8::/64 ]",
+            "set services nat rule no match-direction input term t from source-address 2001:db8:9::/64",
+            "set services nat rule no term t then no-translation",
+            "set {set} nat-rules no",
         ],
     ),
     (
-        "the card holds 8 pool address ranges",
+        "the card's pool table holds 8 entries",
         &[
             "set {pool} address [ 11.0.0.1/32 11.0.0.3/32 11.0.0.5/32 11.0.0.7/32 ]",
             "set {pool} address [ 11.0.0.9/32 11.0.0.11/32 11.0.0.13/32 11.0.0.15/32 ]",
@@ -373,7 +441,7 @@ fn each_problem_is_told_alone_and_with_its_place() {
         // `delete services` leaves two things missing; all others are one problem.
         let alone = problems.len() == 1 || commands[0] == "delete services";
         assert!(alone, "{commands:?}: {texts:#?}");
-        let missing = wanted.starts_with("no `services") || wanted.starts_with("the card holds");
+        let missing = wanted.starts_with("no `services") || wanted.starts_with("the card's");
         assert_eq!(problems[0].place.is_none(), missing, "{wanted}");
     }
 }
@@ -558,6 +626,8 @@ fn pool_options() {
     assert_eq!((blocks.block_size, blocks.max_blocks_per_address), (256, 8));
     assert_eq!(blocks.active_block_timeout, Duration::from_secs(120));
     let (mut gateway, _) = built(&[
+        "delete {term} from source-address",
+        "set {term} from source-address 2001:db8::/120",
         "set {pool} port deterministic-port-block-allocation include-boundary-addresses",
         "set {pool} ei-mapping-timeout 130",
         "set {pool} mapping-timeout 140",

@@ -19,9 +19,11 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use nat64_driver::plan::Plan;
 use nat64_driver::{GatewayConfig, LinkType};
 use nat64_layout::TICK_SHIFT;
 use nat64_xlate::config::{Limits, Timers};
+use nat64_xlate::policy::Policy;
 use nat64_xlate::Config;
 
 use super::place::Place;
@@ -62,7 +64,6 @@ pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<W
     let wire = b.wire(&mut service_sets);
     let timers = b.timers();
     let limits = b.limits();
-    b.card_limits(&service_sets, &pools, wire.units.len());
     if b.problems.is_empty() {
         let xlate = Config {
             units: wire.units,
@@ -78,7 +79,16 @@ pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<W
             units: wire.links,
             xlate,
         };
-        return Ok((config, b.warnings));
+        // What is left: the tables of the card, and whatever the translator alone can tell.
+        if let Err(error) = Plan::new(&config) {
+            b.problems.push(Problem::check(error.to_string(), None));
+        }
+        if let Err(error) = Policy::new(config.xlate.clone()) {
+            b.problems.push(Problem::check(error.to_string(), None));
+        }
+        if b.problems.is_empty() {
+            return Ok((config, b.warnings));
+        }
     }
     if b.problems.len() > MAX_PROBLEMS {
         b.problems.truncate(MAX_PROBLEMS);

@@ -9,9 +9,9 @@ use super::{has, number_of, place, seconds_of, u16_of, u32_of, Builder};
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
 
-/// Addresses that no pool may have: first, last. The list is that of Junos.
-const RESERVED: [(Ipv4Addr, Ipv4Addr); 8] = [
-    (Ipv4Addr::new(0, 0, 0, 0), Ipv4Addr::new(0, 0, 0, 0)),
+/// Addresses that no pool may have: first, last. The list is that of Junos, with all of 0/8 (RFC 1122).
+pub(super) const RESERVED: [(Ipv4Addr, Ipv4Addr); 8] = [
+    (Ipv4Addr::new(0, 0, 0, 0), Ipv4Addr::new(0, 255, 255, 255)),
     (Ipv4Addr::new(127, 0, 0, 0), Ipv4Addr::new(127, 255, 255, 255)),
     (Ipv4Addr::new(128, 0, 0, 0), Ipv4Addr::new(128, 0, 255, 255)),
     (Ipv4Addr::new(191, 255, 0, 0), Ipv4Addr::new(191, 255, 255, 255)),
@@ -20,6 +20,9 @@ const RESERVED: [(Ipv4Addr, Ipv4Addr); 8] = [
     (Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(239, 255, 255, 255)),
     (Ipv4Addr::new(240, 0, 0, 0), Ipv4Addr::new(255, 255, 255, 255)),
 ];
+
+/// What allows pools to overlap.
+pub(super) const ALLOW: &str = "`services nat allow-overlapping-nat-pools` allows it";
 
 /// Addresses of one entry from which on it is refused: a /16.
 const TOO_LARGE: u64 = 1 << 16;
@@ -46,8 +49,12 @@ impl<'t> Builder<'t> {
                 .push(Problem::check("the configuration has no `services nat pool`", None));
         }
         self.more_of_pools(&mut pools);
-        if !has(nat, "allow-overlapping-nat-pools") {
-            self.overlaps(&pools);
+        let all: Vec<&Built<'t>> = pools.iter().collect();
+        // Within a pool nothing allows it; between pools of one service set neither, see `shared_pools`.
+        if has(nat, "allow-overlapping-nat-pools") {
+            all.chunks(1).for_each(|one| self.overlaps(one, "", true));
+        } else {
+            self.overlaps(&all, ALLOW, true);
         }
         pools
     }
@@ -218,28 +225,30 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// Ranges of one or two pools that share an address.
-    fn overlaps(&mut self, pools: &[Built<'t>]) {
-        let mut all: Vec<(Ipv4Addr, Ipv4Addr, &Built<'t>)> = pools
-            .iter()
-            .flat_map(|pool| pool.config.ranges.iter().map(move |(l, h)| (*l, *h, pool)))
-            .collect();
-        all.sort_by_key(|(low, high, _)| (*low, *high));
-        let mut furthest: Option<(Ipv4Addr, &Built<'t>)> = None;
-        for (low, high, pool) in all {
-            if let Some((end, other)) = furthest.filter(|(end, _)| low <= *end) {
-                let text = format!(
-                    "the pools `{}` and `{}` share addresses from {low} to {}",
-                    other.config.name,
-                    pool.config.name,
-                    end.min(high)
-                );
-                let problem = Problem::check(text, place(pool.node));
+    /// Ranges of one pool (only if `within`) or of two that share an address.
+    pub(super) fn overlaps(&mut self, pools: &[&Built<'t>], help: &str, within: bool) {
+        let mut all: Vec<(Ipv4Addr, Ipv4Addr, usize)> = Vec::new();
+        for (index, pool) in pools.iter().enumerate() {
+            all.extend(pool.config.ranges.iter().map(|(low, high)| (*low, *high, index)));
+        }
+        all.sort_unstable();
+        let mut furthest: Option<(Ipv4Addr, usize)> = None;
+        for (low, high, index) in all {
+            if let Some((end, other)) = furthest.filter(|(end, other)| low <= *end && (within || *other != index)) {
+                let (a, b) = (&pools[other].config.name, &pools[index].config.name);
+                let text = match a == b {
+                    true => format!("the pool `{a}` has the addresses {low} to {} twice", end.min(high)),
+                    false => format!(
+                        "the pools `{a}` and `{b}` share addresses from {low} to {}",
+                        end.min(high)
+                    ),
+                };
+                let problem = Problem::check(text, place(pools[index].node));
                 self.problems
-                    .push(problem.help("`services nat allow-overlapping-nat-pools` allows it"));
+                    .push(if help.is_empty() { problem } else { problem.help(help) });
             }
             if furthest.is_none_or(|(end, _)| high > end) {
-                furthest = Some((high, pool));
+                furthest = Some((high, index));
             }
         }
     }

@@ -8,6 +8,7 @@ use nat64_xlate::config::{Action, Filtering, Match, PrefixMatch, Refresh, Term, 
 
 use super::pool::Built as Pool;
 use super::{has, place, u16_of, Builder};
+use crate::config::place::Place;
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
 use crate::config::value::{prefix4, prefix6};
@@ -15,6 +16,7 @@ use crate::config::value::{prefix4, prefix6};
 /// A term as the rule has it; what it leaves to its service set is marked.
 pub(super) struct RuleTerm {
     pub(super) term: Term,
+    pub(super) place: Option<Place>,
     /// `mapping-type` is stated.
     pub(super) mapping: bool,
     /// `filtering-type` is stated.
@@ -75,12 +77,6 @@ impl<'t> Builder<'t> {
         let (action, mapping, filtering) = match then.child("translated") {
             Some(translated) => {
                 let translate = self.translated(translated, pools)?;
-                if translate.deterministic && from.source.iter().all(|prefix| prefix.except) {
-                    self.problem(
-                        "`deterministic-napt64` numbers clients and needs `from source-address`",
-                        node,
-                    );
-                }
                 self.reachable(node, &from, &translate);
                 let mapping = translated.child("mapping-type").is_some();
                 let filtering = translated.at(&["filtering-type", "endpoint-independent"]).is_some();
@@ -106,6 +102,7 @@ impl<'t> Builder<'t> {
         };
         Some(RuleTerm {
             term,
+            place: place(node),
             mapping,
             filtering,
             log: then_syslog,

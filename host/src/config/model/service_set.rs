@@ -1,15 +1,16 @@
-//! `services service-set` and `nat64-nic service-set`, and what the card's tables hold of them.
+//! `services service-set` and `nat64-nic service-set`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nat64_layout::{tables, Protocol};
+use nat64_layout::Protocol;
 use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, ServiceSet, StaticBinding, TcpNonSyn, Term,
     Translate,
 };
+use nat64_xlate::pool::deterministic::Deterministic;
 
-use super::pool::Built as Pool;
+use super::pool::{Built as Pool, ALLOW, RESERVED};
 use super::rule::Rules;
 use super::{has, place, u16_of, u32_of, Builder};
 use crate::config::problem::{Problem, Warning, WarningKind};
@@ -42,6 +43,7 @@ impl<'t> Builder<'t> {
             self.problems
                 .push(Problem::check("the configuration has no `services service-set`", None));
         }
+        self.shared_pools(&sets, pools);
         for own in self.own().into_iter().flat_map(|own| own.all("service-set")) {
             if !sets.iter().any(|set| set.config.name == own.value()) {
                 self.problem(format!("there is no `services service-set {}`", own.value()), own);
@@ -61,7 +63,7 @@ impl<'t> Builder<'t> {
         let nat64 = nat.and_then(|nat| nat.child("stateful-nat64"));
         let options = node.child("service-set-options");
         let tcp = options.and_then(|options| options.child("tcp-session"));
-        let (terms, log) = self.terms(node, own, rules);
+        let (terms, log) = self.terms(node, own, rules, pools);
         let defaults = ServiceSet::default();
         let word = |parent: Option<&'t Node>, name: &str| parent.and_then(|p| p.child(name)).map(Node::value);
         let df = match (self.junos, has(nat64, "clear-dont-fragment-bit")) {
@@ -111,13 +113,13 @@ impl<'t> Builder<'t> {
                 u32_of(nat, "max-sessions-per-subscriber"),
                 u32_of(options, "max-sessions-per-subscriber"),
             ),
-            subscriber_length: u16_of(own, "subscriber-prefix-length").map_or(128, |length| length as u8),
+            subscriber_length: subscriber_length(own),
             max_sessions: smaller(u32_of(Some(node), "max-flows"), maximum),
             max_setup_rate: u32_of(Some(node), "max-session-setup-rate"),
             tcp_mss,
             strict_well_known_prefix: !has(own, "no-strict-well-known-prefix"),
             outside_tcp_open: !has(own, "no-outside-tcp-open"),
-            static_bindings: self.bindings(own, &terms, pools),
+            static_bindings: self.bindings(own, &terms),
             log_sessions: log || node.child("syslog").is_some(),
             terms,
             ..defaults
@@ -127,7 +129,13 @@ impl<'t> Builder<'t> {
     }
 
     /// The terms of all rules of a service set, and whether one of them logs.
-    fn terms(&mut self, node: &'t Node, own: Option<&'t Node>, rules: &Rules<'t>) -> (Vec<Term>, bool) {
+    fn terms(
+        &mut self,
+        node: &'t Node,
+        own: Option<&'t Node>,
+        rules: &Rules<'t>,
+        pools: &[Pool<'t>],
+    ) -> (Vec<Term>, bool) {
         self.exclusive(node, "nat-rules", "nat-rule-sets");
         let nat = self.root.at(&["services", "nat"]);
         let mut named: Vec<&Node> = node.all("nat-rules").collect();
@@ -174,6 +182,14 @@ impl<'t> Builder<'t> {
                     }
                     if !built.filtering {
                         translate.filtering = filtering;
+                    }
+                    let pool = &pools[translate.pool].config;
+                    if translate.deterministic && pool.deterministic_block.is_some() {
+                        let length = subscriber_length(own);
+                        if let Err(error) = Deterministic::new(&term.from.source, length, pool) {
+                            self.problems
+                                .push(Problem::check(error.to_string(), built.place.clone()));
+                        }
                     }
                 }
                 log |= built.log;
@@ -224,7 +240,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn bindings(&mut self, own: Option<&'t Node>, terms: &[Term], pools: &[Pool<'t>]) -> Vec<StaticBinding> {
+    fn bindings(&mut self, own: Option<&'t Node>, terms: &[Term]) -> Vec<StaticBinding> {
         let mut out: Vec<StaticBinding> = Vec::new();
         let mut insides = BTreeSet::new();
         let mut outsides = BTreeSet::new();
@@ -240,17 +256,13 @@ impl<'t> Builder<'t> {
                 self.problem("no term of the service set translates for this binding", node);
                 continue;
             };
-            if let Action::Translate(translate) = &terms[term].then {
-                let ranges = |index: usize| pools[index].config.ranges.iter();
-                let mut usable = ranges(translate.pool).chain(translate.overload_pool.into_iter().flat_map(ranges));
-                if !usable.any(|(low, high)| (low..=high).contains(&&binding.outside.0)) {
-                    let text = format!(
-                        "{} is no address of the pools of term `{}`",
-                        binding.outside.0, terms[term].name
-                    );
-                    self.problem(text, node);
-                    continue;
-                }
+            let outside = binding.outside.0;
+            if let Some((low, high)) = RESERVED.iter().find(|(low, high)| (low..=high).contains(&&outside)) {
+                self.problem(
+                    format!("the addresses {low} to {high} can never be used for translation"),
+                    node,
+                );
+                continue;
             }
             let protocol = binding.protocol as u8;
             if !insides.insert((protocol, binding.inside)) || !outsides.insert((protocol, binding.outside)) {
@@ -299,37 +311,39 @@ impl<'t> Builder<'t> {
         }
     }
 
-    /// What the tables of the card hold.
-    pub(super) fn card_limits(&mut self, sets: &[Built<'t>], pools: &[Pool<'t>], units: usize) {
-        let mut prefixes = BTreeSet::new();
-        let mut ranges = BTreeSet::new();
-        let mut terms = 0;
-        for (index, set) in sets.iter().enumerate() {
-            for term in &set.config.terms {
-                terms += term.from.source.len().max(1);
-                let Action::Translate(translate) = &term.then else {
-                    continue;
-                };
-                prefixes.insert((index, translate.pref64, translate.pref64_length));
-                for pool in [Some(translate.pool), translate.overload_pool].into_iter().flatten() {
-                    ranges.extend(pools[pool].config.ranges.iter().map(|range| (index, *range)));
+    /// Pools of one service set that overlap, and pools of two service sets.
+    fn shared_pools(&mut self, sets: &[Built<'t>], pools: &[Pool<'t>]) {
+        let allowed = has(self.root.at(&["services", "nat"]), "allow-overlapping-nat-pools");
+        let mut users: HashMap<usize, &Built<'t>> = HashMap::new();
+        for set in sets {
+            let translated = set.config.terms.iter().filter_map(|term| match &term.then {
+                Action::Translate(translate) => Some([Some(translate.pool), translate.overload_pool]),
+                Action::NoTranslation => None,
+            });
+            let used: BTreeSet<usize> = translated.flatten().flatten().collect();
+            if allowed {
+                // Each pool alone has been looked at.
+                let own: Vec<&Pool<'t>> = used.iter().map(|index| &pools[*index]).collect();
+                self.overlaps(&own, "", false);
+                continue;
+            }
+            for index in used {
+                if let Some(other) = users.insert(index, set) {
+                    let (a, b) = (&other.config.name, &set.config.name);
+                    let text = format!(
+                        "the service sets `{a}` and `{b}` use the pool `{}`",
+                        pools[index].config.name
+                    );
+                    self.problems.push(Problem::check(text, place(set.node)).help(ALLOW));
                 }
             }
         }
-        let counts = [
-            (sets.len(), tables::SERVICE_SETS, "service sets"),
-            (units, tables::UNITS, "units"),
-            (prefixes.len(), tables::PREF64S, "destination prefixes"),
-            (terms, tables::TERMS, "source prefixes of rule terms"),
-            (ranges.len(), tables::POOLS, "pool address ranges"),
-        ];
-        for (count, limit, what) in counts.into_iter().filter(|(count, limit, _)| count > limit) {
-            self.problems.push(Problem::check(
-                format!("the card holds {limit} {what}, these are {count}"),
-                None,
-            ));
-        }
     }
+}
+
+/// `subscriber-prefix-length`.
+fn subscriber_length(own: Option<&Node>) -> u8 {
+    u16_of(own, "subscriber-prefix-length").map_or(128, |length| length as u8)
 }
 
 /// A static binding as written; its term is not known yet.

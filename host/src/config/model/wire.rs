@@ -8,7 +8,8 @@ use nat64_layout::PORTS;
 use nat64_xlate::config::Unit;
 
 use super::service_set::Built as Set;
-use super::{has, network4, network6, u16_of, Builder};
+use super::{has, network4, network6, place, u16_of, Builder};
+use crate::config::problem::Problem;
 use crate::config::tree::Node;
 use crate::config::value::{mac, prefix4, prefix6};
 
@@ -213,11 +214,8 @@ impl<'t> Builder<'t> {
                 (Some(_), false) => self.problem(format!("the service set `{name}` has no inside unit"), set.node),
                 (None, true) => self.problem(format!("the service set `{name}` has no outside unit"), set.node),
                 (None, false) => {
-                    set.config.outside_unit = units.iter().position(|unit| unit.outside).unwrap_or(0);
-                    self.note(
-                        format!("no unit has the service set `{name}`: it translates nothing"),
-                        set.node,
-                    );
+                    let problem = Problem::check(format!("no unit has the service set `{name}`"), place(set.node));
+                    self.problems.push(problem.help("units stand under `nat64-nic port`"));
                 }
             }
         }

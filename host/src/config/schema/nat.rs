@@ -12,7 +12,10 @@ pub(super) static STATEMENTS: &[Statement] = &[
     list("pool", NAME, POOL, "IPv4 addresses and ports given to clients"),
     list("rule", NAME, RULE, "Terms tried in order"),
     list("rule-set", NAME, RULE_SET, "Rules under one name, in order"),
-    flag("allow-overlapping-nat-pools", "Pools may share addresses"),
+    flag(
+        "allow-overlapping-nat-pools",
+        "Pools of several service sets may share addresses",
+    ),
     refused("port-forwarding", "static bindings stand under `nat64-nic service-set`"),
     refused("ipv6-multicast-interfaces", "multicast is never translated"),
 ];
