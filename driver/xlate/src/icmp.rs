@@ -11,6 +11,7 @@
 use nat64_layout::{Protocol, Reason};
 
 use crate::checksum;
+use crate::extension::{self, Extensions, Toward};
 use crate::packet::{
     addr4, addr6, be16, be32, proto, InnerHead, Packet4, Packet6, Transport, FRAGMENT_HEADER, IPV4_HEADER, IPV6_HEADER,
 };
@@ -213,6 +214,21 @@ pub fn error_six_to_four(
     options: &Options4,
     out: &mut Vec<u8>,
 ) -> Result<(), Reason> {
+    error_six_to_four_with(packet, to, quote, options, &Extensions::default(), out)
+}
+
+/// [`error_six_to_four`] with a wish for the addresses in its extensions.
+///
+/// # Errors
+/// As [`error_six_to_four`].
+pub fn error_six_to_four_with(
+    packet: &Packet6<'_>,
+    to: &To4,
+    quote: &To4,
+    options: &Options4,
+    wanted: &Extensions,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
     let Transport::IcmpError { kind, code } = packet.transport else {
         return Err(Reason::IcmpNotTranslated);
     };
@@ -233,7 +249,13 @@ pub fn error_six_to_four(
 
     let start = out.len();
     let room = usize::from(options.mtu4.max(576)) - IPV4_HEADER - ICMP_HEADER;
-    let (room, keep) = quote_room(room, if head.extensible { extensions.len() } else { 0 }, 4);
+    let translated = extension::translate(extensions, wanted, Toward::Four);
+    let extensions = if head.extensible {
+        translated.as_deref().unwrap_or(extensions)
+    } else {
+        &[]
+    };
+    let (room, keep) = quote_room(room, extensions.len(), 4);
     out.resize(start + IPV4_HEADER + ICMP_HEADER, 0);
     let quote_at = out.len();
     if let Err(reason) = inner_six_to_four(inner, &inner_head, ports.0, quote, options, room, out) {
@@ -290,6 +312,21 @@ pub fn error_four_to_six(
     options: &Options6,
     out: &mut Vec<u8>,
 ) -> Result<(), Reason> {
+    error_four_to_six_with(packet, to, quote, options, &Extensions::default(), out)
+}
+
+/// [`error_four_to_six`] with a wish for the addresses in its extensions.
+///
+/// # Errors
+/// As [`error_four_to_six`].
+pub fn error_four_to_six_with(
+    packet: &Packet4<'_>,
+    to: &To6,
+    quote: &To6,
+    options: &Options6,
+    wanted: &Extensions,
+    out: &mut Vec<u8>,
+) -> Result<(), Reason> {
     let Transport::IcmpError { kind, code } = packet.transport else {
         return Err(Reason::IcmpNotTranslated);
     };
@@ -308,7 +345,13 @@ pub fn error_four_to_six(
 
     let start = out.len();
     let room = MIN_MTU6 - IPV6_HEADER - ICMP_HEADER;
-    let (room, keep) = quote_room(room, if head.extensible { extensions.len() } else { 0 }, 8);
+    let translated = extension::translate(extensions, wanted, Toward::Six);
+    let extensions = if head.extensible {
+        translated.as_deref().unwrap_or(extensions)
+    } else {
+        &[]
+    };
+    let (room, keep) = quote_room(room, extensions.len(), 8);
     out.resize(start + IPV6_HEADER + ICMP_HEADER, 0);
     let quote_at = out.len();
     if let Err(reason) = inner_four_to_six(inner, &inner_head, ports.0, quote, room, out) {

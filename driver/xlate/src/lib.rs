@@ -10,6 +10,7 @@ pub mod checksum;
 pub mod config;
 pub mod effect;
 pub mod engine;
+pub mod extension;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp_error;

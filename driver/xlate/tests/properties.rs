@@ -7,11 +7,13 @@ use std::time::Duration;
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use nat64_layout::Reason;
 use nat64_xlate::config::Limits;
+use nat64_xlate::extension::Extensions;
 use nat64_xlate::fragment::{Outcome, Store};
-use nat64_xlate::icmp::{error_four_to_six, error_six_to_four};
+use nat64_xlate::icmp::{error_four_to_six, error_four_to_six_with, error_six_to_four, error_six_to_four_with};
 use nat64_xlate::icmp_error::{error4, error6, Error4, Error6};
 use nat64_xlate::keyed::Keyed;
 use nat64_xlate::packet::{lengths, Packet4, Packet6, Transport};
+use nat64_xlate::rfc6052::WELL_KNOWN;
 use nat64_xlate::translate::{four_to_six, six_to_four, Options4, Options6, To4, To6};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -380,6 +382,65 @@ fn icmp_errors_and_back() {
     }
 }
 
+/// A router that gets one of our addresses can be told in an extension (RFC 6791 section 4).
+#[test]
+fn a_hidden_router_is_told() {
+    let mut rng = StdRng::seed_from_u64(SEED + 6);
+    let session = Session::random(&mut rng);
+    for longest in [0, 60, 1100] {
+        let quoted4 = packet4(&mut rng, &session, Kind::Udp, longest);
+        let mut quoted6 = Vec::new();
+        four_to_six(
+            &Packet4::parse(&quoted4).unwrap(),
+            &session.down(),
+            &OPTIONS6,
+            &mut quoted6,
+        )
+        .unwrap();
+        let router: Ipv6Addr = "2001:db8::99".parse().unwrap();
+        let mut error = Vec::new();
+        let port = etherparse::Icmpv6Type::DestinationUnreachable(etherparse::icmpv6::DestUnreachableCode::Port);
+        let ip = PacketBuilder::ipv6(router.octets(), session.server6.octets(), 60);
+        ip.icmpv6(port).write(&mut error, &quoted6).unwrap();
+        let to = To4 {
+            src: session.pool,
+            dst: session.server4,
+            src_port: 0,
+            dst_port: 0,
+        };
+        let inner = To4 {
+            src: session.server4,
+            dst: session.pool,
+            src_port: session.server_port,
+            dst_port: session.pool_port,
+        };
+        let wanted = Extensions {
+            pref64: None,
+            source: Some(router),
+        };
+        let mut out = Vec::new();
+        error_six_to_four_with(
+            &Packet6::parse(&error).unwrap(),
+            &to,
+            &inner,
+            &OPTIONS4,
+            &wanted,
+            &mut out,
+        )
+        .unwrap();
+        check(&out);
+        let message = &out[20..];
+        let quote = usize::from(message[5]) * 4;
+        let kept = quoted4.len().min(1020);
+        assert_eq!(quote, kept.max(128).next_multiple_of(4));
+        assert_eq!(message[8 + 20..8 + kept], quoted4[20..kept]);
+        assert!(message[8 + kept..8 + quote].iter().all(|&byte| byte == 0), "padding");
+        let structure = &message[8 + quote..];
+        assert_eq!(plain_sum(structure), 0xffff);
+        assert_eq!((structure.len(), &structure[12..28]), (28, &router.octets()[..]));
+    }
+}
+
 /// Cuts a datagram at random multiples of 8; `(offset, length, more)`.
 fn pieces(rng: &mut StdRng, length: usize, first_at_least: usize) -> Vec<(usize, usize, bool)> {
     let mut cuts = vec![0];
@@ -565,7 +626,11 @@ fn digest(store: &mut Store, rng: &mut StdRng, bytes: &[u8], out: &mut Vec<u8>) 
         let result = six_to_four(&packet, &up, &OPTIONS4, out);
         assert_eq!(lengths(out).sum::<usize>(), out.len(), "{result:?}");
         out.clear();
-        let result = error_six_to_four(&packet, &up, &up, &OPTIONS4, out);
+        let wanted = Extensions {
+            pref64: Some(WELL_KNOWN),
+            source: Some(session.client),
+        };
+        let result = error_six_to_four_with(&packet, &up, &up, &OPTIONS4, &wanted, out);
         assert_eq!(lengths(out).sum::<usize>(), out.len(), "{result:?}");
         out.clear();
         if error6(&packet, Error6::HopLimit, session.client, out) {
@@ -583,7 +648,11 @@ fn digest(store: &mut Store, rng: &mut StdRng, bytes: &[u8], out: &mut Vec<u8>) 
         let result = four_to_six(&packet, &down, &OPTIONS6, out);
         assert_eq!(lengths(out).sum::<usize>(), out.len(), "{result:?}");
         out.clear();
-        let result = error_four_to_six(&packet, &down, &down, &OPTIONS6, out);
+        let wanted = Extensions {
+            pref64: Some(WELL_KNOWN),
+            source: None,
+        };
+        let result = error_four_to_six_with(&packet, &down, &down, &OPTIONS6, &wanted, out);
         assert_eq!(lengths(out).sum::<usize>(), out.len(), "{result:?}");
         assert!(out.len() <= 1280);
         out.clear();
@@ -610,6 +679,21 @@ fn mend(bytes: &mut [u8]) {
         let sum = !plain_sum(&bytes[..length]);
         bytes[10..12].copy_from_slice(&sum.to_be_bytes());
     }
+}
+
+/// Makes the checksum of an ICMP message right, so that what it quotes is looked at.
+fn mend_icmp(bytes: &mut [u8]) {
+    let (start, sum) = match bytes.first().map(|first| first >> 4) {
+        Some(6) if bytes.len() >= 48 && bytes[6] == 58 => (
+            40,
+            [&bytes[8..40], &(bytes.len() as u32 - 40).to_be_bytes(), &[0, 58]].concat(),
+        ),
+        Some(4) if bytes.len() >= 28 && bytes[9] == 1 => (20, Vec::new()),
+        _ => return,
+    };
+    bytes[start + 2..start + 4].fill(0);
+    let sum = !plain_sum(&[&sum, &bytes[start..]].concat());
+    bytes[start + 2..start + 4].copy_from_slice(&sum.to_be_bytes());
 }
 
 #[test]
@@ -665,6 +749,23 @@ fn nothing_panics() {
         ) {
             seeds.push(error);
         }
+        // With an Interface Information Object behind 128 bytes of quote.
+        let structure = [0x20, 0, 0, 0, 0, 16, 2, 0x0c, 0, 0, 0, 7, 0, 1, 0, 0, 192, 0, 2, 1];
+        let body = [
+            &four[..four.len().min(128)],
+            &[0; 128][four.len().min(128)..],
+            &structure,
+        ]
+        .concat();
+        let mut message = [&[11, 0, 0, 0, 0, 32, 0, 0][..], &body].concat();
+        let sum = !plain_sum(&message);
+        message[2..4].copy_from_slice(&sum.to_be_bytes());
+        let mut error = four[..20].to_vec();
+        error[2..4].copy_from_slice(&(20 + message.len() as u16).to_be_bytes());
+        error[9] = 1;
+        mend(&mut error);
+        error.extend(message);
+        seeds.push(error);
         seeds.extend(split6(&mut rng, &six, 1));
         seeds.extend(split4(&mut rng, &four, 1));
         seeds.extend([six, four]);
@@ -677,6 +778,7 @@ fn nothing_panics() {
                 let (at, length) = if seed[0] >> 4 == 6 { (4, cut - 40) } else { (2, cut) };
                 bytes[at..at + 2].copy_from_slice(&(length as u16).to_be_bytes());
                 mend(&mut bytes);
+                mend_icmp(&mut bytes);
             }
             digest(&mut store, &mut rng, &bytes, &mut out);
         }
@@ -692,6 +794,9 @@ fn nothing_panics() {
                 };
             }
             mend(&mut bytes);
+            if rng.random() {
+                mend_icmp(&mut bytes);
+            }
             digest(&mut store, &mut rng, &bytes, &mut out);
         }
     }
