@@ -73,6 +73,8 @@ pub struct Session {
     pub inbound: bool,
     /// Server and client are both behind us; no card can carry it.
     pub hairpin: bool,
+    /// It lets its server's address in (address-dependent filtering).
+    pub(crate) permits: bool,
     /// Probes still to be sent in TRANS.
     pub probes: u8,
     /// `inactivity-timeout` of the application it matched, in seconds; 0: none.

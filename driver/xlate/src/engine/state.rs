@@ -139,7 +139,7 @@ impl Nat64 {
                     self.stats.stored_syns_met += 1;
                 }
             }
-            *self.permits.entry((bib, remote.0)).or_default() += 1;
+            self.permit(slot);
         }
         self.stats.embryonic += u32::from(after.is_embryonic());
         self.stats.embryonic -= u32::from(before.is_embryonic());
@@ -326,6 +326,7 @@ impl Nat64 {
             installed: false,
             inbound: false,
             hairpin: false,
+            permits: false,
             probes: 0,
             inactivity: matched.inactivity,
             last: now,
@@ -354,7 +355,7 @@ impl Nat64 {
         let slot = self.sessions.insert(&mut self.bibs, session)?;
         self.bib_timers.disarm(bib);
         if state != State::V4InitStored {
-            *self.permits.entry((bib, remote.0)).or_default() += 1;
+            self.permit(slot);
         }
         self.stats.embryonic += u32::from(state.is_embryonic());
         let rules = self.policy.set(set);
@@ -575,7 +576,7 @@ impl Nat64 {
                 remote: session.remote,
             };
             self.syns.remove(&key);
-        } else {
+        } else if session.permits {
             self.withdraw_permit(session.bib, session.remote.0);
         }
         let subscriber = (set, self.policy.subscriber(set, client));
@@ -608,6 +609,21 @@ impl Nat64 {
             .mapping_timeout
             .map(nanoseconds)
             .filter(|&timeout| timeout > 0)
+    }
+
+    /// Lets the address of a session's server in, if the binding's filter goes by addresses.
+    fn permit(&mut self, slot: u32) {
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return;
+        };
+        let Some(bib) = self.bibs.get(session.bib) else {
+            return;
+        };
+        let translate = self.policy.translate(bib.six.service_set, bib.term);
+        if translate.is_some_and(|translate| translate.filtering == Filtering::AddressDependent) {
+            session.permits = true;
+            *self.permits.entry((session.bib, session.remote.0)).or_default() += 1;
+        }
     }
 
     fn withdraw_permit(&mut self, bib: u32, remote: Ipv4Addr) {
