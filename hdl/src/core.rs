@@ -473,7 +473,7 @@ impl<
         if !self.started.val() & self.egress.credit.val() {
             self.in_flight.d.next = self.in_flight.q.val() - 1;
         }
-        self.occupied.next = self.capture.written.val() - self.egress.release.val();
+        self.occupied.next = self.capture.written.val() - self.egress.freed.val();
         self.used.d.next = self.occupied.val();
         self.room.d.next =
             (self.used.q.val() < self.ring_limit.val()) & (self.in_flight.q.val() < self.frame_limit.val());
