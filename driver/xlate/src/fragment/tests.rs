@@ -430,3 +430,103 @@ fn too_long_packets_are_refused() {
     );
     assert!(store.is_empty());
 }
+
+/// What the counters say is what is there.
+fn assert_consistent(store: &Store) {
+    let mut ages = Vec::new();
+    let (mut at, mut before) = (store.oldest, NONE);
+    while let Some(assembly) = store.slot(at) {
+        assert_eq!(assembly.older, before);
+        let held: usize = assembly.held.iter().map(|held| held.bytes.len()).sum();
+        assert_eq!(assembly.cost, ENTRY_COST + PIECE_COST * assembly.seen.len() + held);
+        assert!(
+            assembly.seen.windows(2).all(|pair| pair[0].1 <= u32::from(pair[1].0)),
+            "{:?}",
+            assembly.seen
+        );
+        let covered: u32 = assembly.seen.iter().map(|&(offset, end)| end - u32::from(offset)).sum();
+        assert_eq!(assembly.covered, covered);
+        assert_eq!(store.map.get(&assembly.key), Some(&at));
+        ages.push(assembly.cost);
+        (before, at) = (at, assembly.newer);
+    }
+    assert_eq!((store.newest, ages.len()), (before, store.len()));
+    assert_eq!(ages.iter().sum::<usize>(), store.bytes());
+    assert_eq!(
+        store
+            .per_source
+            .values()
+            .map(|&count| usize::from(count))
+            .sum::<usize>(),
+        store.len()
+    );
+    assert!(store.bytes() <= store.limits.fragment_bytes);
+    assert_eq!(store.free.len() + store.len(), store.slots.len());
+}
+
+#[test]
+fn random_use_keeps_the_books() {
+    use rand::{Rng, SeedableRng};
+    const SEED: u64 = 0x5722;
+    println!("seed {SEED:#x}");
+    let mut rng = rand::rngs::StdRng::seed_from_u64(SEED);
+    let limits = Limits {
+        fragment_bytes: 8000,
+        fragments_per_packet: 5,
+        fragmented_packets_per_source: 4,
+        ..Limits::default()
+    };
+    let mut store = store(limits);
+    let mut reasons = std::collections::BTreeMap::new();
+    let mut now = 0;
+    for _ in 0..30_000 {
+        now += rng.random_range(0..40 * MS);
+        let protocol = if rng.random() { 17 } else { 1 };
+        // Mostly thirds of a packet of 48 bytes, else anything.
+        let (offset, length, more) = if rng.random_range(0..8) != 0 {
+            let third = rng.random_range(0..3);
+            (third * 16, 16, third != 2)
+        } else {
+            let more: bool = rng.random();
+            let offset = rng.random_range(u16::from(!more)..8) * 8;
+            (
+                offset,
+                rng.random_range(1..=4) * 8 - if more { 0 } else { rng.random_range(0..8) },
+                more,
+            )
+        };
+        let bytes = four(
+            source(rng.random_range(0..6)),
+            rng.random_range(0..4),
+            protocol,
+            offset,
+            length,
+            more,
+        );
+        let outcome = match insert(&mut store, now, &bytes) {
+            Ok(Outcome::Held) => "held",
+            Ok(Outcome::Release { .. }) => "released",
+            Ok(Outcome::Whole(whole)) => {
+                assert!(Packet4::parse(&whole).is_ok());
+                "whole"
+            }
+            Err(reason) => reason.name(),
+        };
+        *reasons.entry(outcome).or_insert(0) += 1;
+        assert_consistent(&store);
+        if rng.random_range(0..20) == 0 {
+            store.advance(now);
+            assert_consistent(&store);
+            assert!(store.deadline().is_none_or(|deadline| deadline > now));
+        }
+    }
+    for outcome in ["held", "released", "whole", "FragmentOverlap", "FragmentLimit"] {
+        assert!(
+            reasons.get(outcome).is_some_and(|&count| count > 100),
+            "{outcome} hardly happened: {reasons:?}"
+        );
+    }
+    store.advance(u64::MAX);
+    assert_consistent(&store);
+    assert_eq!((store.len(), store.bytes()), (0, 0));
+}
