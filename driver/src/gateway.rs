@@ -361,7 +361,7 @@ impl Gateway {
             }
         }
         let again = match &plan {
-            Some(plan) => self.take_out_changed(&config, plan)?,
+            Some(plan) => self.take_out_changed(now, &config, plan)?,
             None => Vec::new(),
         };
         let mut out = neigh::Output::default();
@@ -382,7 +382,7 @@ impl Gateway {
 
     /// Takes sessions out of the card that would be there differently under another configuration. Returns all that are
     /// to be installed again, with the waiting ones.
-    fn take_out_changed(&mut self, config: &GatewayConfig, plan: &Plan) -> Result<Vec<Flow>, GatewayError> {
+    fn take_out_changed(&mut self, now: Time, config: &GatewayConfig, plan: &Plan) -> Result<Vec<Flow>, GatewayError> {
         let (old, new) = (nets(&self.config), nets(config));
         let place = |nets: &[UnitNet], unit: usize| {
             nets.get(unit).map(|net| UnitNet {
@@ -393,8 +393,9 @@ impl Gateway {
         let outside = |config: &GatewayConfig, flow: &Flow| {
             config.xlate.service_sets.get(flow.service_set).map(|s| s.outside_unit)
         };
-        let mut again = Vec::new();
-        let ids: Vec<SessionId> = self.carried.keys().chain(self.deferred.keys()).copied().collect();
+        let (mut changed, mut again) = (Vec::new(), Vec::new());
+        // In an order of their own, so that the same input always gives the same output.
+        let ids: BTreeSet<SessionId> = self.carried.keys().chain(self.deferred.keys()).copied().collect();
         for id in ids {
             let carried = self.carried.get(&id).copied();
             // The translator may number units and sets anew.
@@ -415,10 +416,11 @@ impl Gateway {
                         .all(|unit| place(&old, unit) == place(&new, unit))
             });
             if !same {
-                self.uninstall(id)?;
+                changed.push(id);
                 again.extend(flow);
             }
         }
+        self.take_out(now, &changed)?;
         Ok(again)
     }
 

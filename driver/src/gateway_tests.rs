@@ -516,6 +516,33 @@ fn a_new_configuration_keeps_what_it_allows() {
 }
 
 #[test]
+fn sessions_that_are_installed_again_keep_their_activity() {
+    let (transport, mut gateway) = ready(Geometry::STANDARD);
+    exchange(&transport, &mut gateway, 0, 0, &request(0));
+    transport.card().now = 200 * SECOND;
+    assert!(matches!(transport.card().receive(0, &request(0)), Verdict::Hit(..)));
+    let mut config = gateway_config();
+    let mut term = config.xlate.service_sets[0].terms[0].clone();
+    term.name = "t2".into();
+    term.from.destination.clear();
+    term.then = translate("10::", 96);
+    config.xlate.service_sets[0].terms.push(term);
+    gateway.reconfigure(250 * SECOND, config).expect("valid");
+    assert_eq!(transport.card().record(1).expect("installed again").pref64, 1);
+    gateway.advance(499 * SECOND).expect("works");
+    assert_eq!(
+        gateway.stats().installed,
+        1,
+        "300 s after the card saw it last are not over"
+    );
+    gateway.advance(502 * SECOND).expect("works");
+    assert_eq!(
+        (gateway.translator().session_count(), gateway.stats().installed),
+        (0, 0)
+    );
+}
+
+#[test]
 fn frames_that_end_here_are_told_with_their_reason() {
     let mut gateway = soft();
     gateway.record_exceptions(true);

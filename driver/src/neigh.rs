@@ -225,7 +225,7 @@ impl Neighbours {
             }
             _ => false,
         };
-        let gone: Vec<Key> = self.table.keys().filter(|key| !same(key.0)).copied().collect();
+        let gone: BTreeSet<Key> = self.table.keys().filter(|key| !same(key.0)).copied().collect();
         for key in gone {
             self.forget(key, Reason::NeighbourUnreachable, out);
         }

@@ -112,6 +112,7 @@ pub struct SessionTable {
     stash: Vec<KeyId>,
     claims: BTreeSet<(u64, KeyId)>,
     tags_used: usize,
+    stuck: bool,
     // A search marks the buckets it saw with its own number, so that nothing is cleared between searches.
     seen: Vec<u32>,
     search: u32,
@@ -138,6 +139,7 @@ impl SessionTable {
             stash: vec![NO_KEY; geometry.stash],
             claims: BTreeSet::new(),
             tags_used: 0,
+            stuck: false,
             seen: vec![0; BANKS << geometry.bucket_log2],
             search: 0,
         }
@@ -233,6 +235,7 @@ impl SessionTable {
         };
         let index = installed.index;
         self.owners[index as usize] = None;
+        self.stuck = false;
         for key in [2 * index, 2 * index + 1] {
             let place = self.keys[key as usize].place;
             self.release(key);
@@ -312,10 +315,17 @@ impl SessionTable {
         if let Some(entry) = self.stash.iter().position(|&k| k == NO_KEY) {
             return Ok(Place::Stash(entry));
         }
+        // Searching for every stashed key is dear; once in vain is enough until something has left.
+        if self.stuck {
+            return Err(self.full());
+        }
         self.drain_stash(true, writer)?;
         match self.stash.iter().position(|&k| k == NO_KEY) {
             Some(entry) => Ok(Place::Stash(entry)),
-            None => Err(self.full()),
+            None => {
+                self.stuck = true;
+                Err(self.full())
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nat64_layout::dump::{DumpEntry, DUMP_BYTES};
 use nat64_layout::hash::{message_four, message_six};
-use nat64_layout::record::{StashEntry, Tag, RECORD_STRIDE, RECORD_WORDS, STASH_STRIDE};
+use nat64_layout::record::{StashEntry, Tag, RECORD_STRIDE, RECORD_WORDS, STASH_STRIDE, TAG_BASE};
 use nat64_layout::regs::{self, *};
 use nat64_layout::ring::{own_phase, ExceptionDescriptor, InjectDescriptor, SLOT_BYTES};
 use nat64_layout::tables::{self, PortPolicy, PREFIX_LENGTHS};
@@ -241,6 +241,16 @@ impl Transport for FakeTransport {
                 card.bar0.insert(offset, value);
             }
             (Bar::Bar2, _) => {
+                if offset < TAG_BASE && offset % RECORD_STRIDE == 4 * (RECORD_WORDS as u32 - 1) {
+                    // Committing a record starts its counters anew.
+                    let now = card.now;
+                    let stamp = [nat64_layout::dump::stamp_of(now); 2];
+                    let entry = DumpEntry {
+                        stamp,
+                        ..DumpEntry::default()
+                    };
+                    card.activity.insert(offset / RECORD_STRIDE, entry);
+                }
                 card.bar2.insert(offset, value);
             }
         }

@@ -35,10 +35,7 @@ impl Gateway {
             self.neighbour_changed(now, key)?;
         }
         for key in out.lost {
-            for flow in self.sessions_of(key) {
-                self.uninstall(flow.id)?;
-                self.install(now, flow)?;
-            }
+            self.install_again(now, &self.sessions_of(key))?;
         }
         Ok(())
     }
@@ -56,10 +53,7 @@ impl Gateway {
     fn neighbour_changed(&mut self, now: Time, key: Key) -> Result<(), GatewayError> {
         if let (Some(card), Some(mac)) = (&mut self.card, self.neighbours.mac(key)) {
             if !card.move_hop(key, mac)? {
-                for flow in self.sessions_of(key) {
-                    self.uninstall(flow.id)?;
-                    self.install(now, flow)?;
-                }
+                self.install_again(now, &self.sessions_of(key))?;
             }
         }
         let least = SessionId { slot: 0, generation: 0 };
@@ -216,7 +210,11 @@ impl Gateway {
 
     /// A session left the card: one that waits for room is tried.
     pub(super) fn fill_room(&mut self, now: Time) -> Result<(), GatewayError> {
-        if let Some(&id) = self.overflow.front() {
+        let room = self
+            .card
+            .as_ref()
+            .is_some_and(|card| card.table().len() < card.geometry().records());
+        if let Some(&id) = self.overflow.front().filter(|_| room) {
             if let Some((flow, _)) = self.undefer(id) {
                 self.install(now, flow)?;
             }
@@ -226,19 +224,42 @@ impl Gateway {
 
     /// Tells the translator what the card saw of the sessions that would end by `now`.
     pub(super) fn read_activity(&mut self, now: Time) -> Result<(), GatewayError> {
+        if self.card.is_none() {
+            return Ok(());
+        }
+        let mut due = std::mem::take(&mut self.due);
+        due.clear();
+        self.xlate.due(now, &mut due);
+        let result = self.report_activity(now, &due);
+        self.due = due;
+        result
+    }
+
+    /// Tells the translator what the card saw of some sessions; those that are not in the card are left out.
+    fn report_activity(&mut self, now: Time, ids: &[SessionId]) -> Result<(), GatewayError> {
         let Some(card) = &mut self.card else { return Ok(()) };
-        self.due.clear();
-        self.xlate.due(now, &mut self.due);
-        self.due.retain(|id| self.carried.contains_key(id));
-        for (id, entry) in card.activity(&self.due)? {
+        for (id, entry) in card.activity(ids)? {
             for direction in [Direction::SixToFour, Direction::FourToSix] {
                 // The stamp of a session without packets is the time it was installed.
                 if entry.packets[direction as usize] > 0 {
-                    self.xlate
-                        .touch(id, direction, dump::stamp_time_ns(entry.stamp[direction as usize], now));
+                    let at = dump::stamp_time_ns(entry.stamp[direction as usize], now);
+                    self.xlate.touch(id, direction, at);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Takes living sessions out of the card. What the card saw of them is told first: with the record go its stamps.
+    pub(super) fn take_out(&mut self, now: Time, ids: &[SessionId]) -> Result<(), GatewayError> {
+        self.report_activity(now, ids)?;
+        ids.iter().try_for_each(|&id| self.uninstall(id))
+    }
+
+    /// Takes sessions out of the card and installs them as things are now.
+    fn install_again(&mut self, now: Time, flows: &[Flow]) -> Result<(), GatewayError> {
+        let ids: Vec<SessionId> = flows.iter().map(|flow| flow.id).collect();
+        self.take_out(now, &ids)?;
+        flows.iter().try_for_each(|&flow| self.install(now, flow))
     }
 }
