@@ -166,7 +166,7 @@ pub(crate) fn check_write(bar: Bar, offset: u32) -> Result<(), EngineError> {
         Bar::Bar0 => nat64_layout::regs::BAR0_BYTES,
         Bar::Bar2 => nat64_layout::regs::BAR2_BYTES,
     };
-    if offset % 4 != 0 || offset >= size {
+    if !offset.is_multiple_of(4) || offset >= size {
         return Err(EngineError::BadOffset { bar, offset });
     }
     Ok(())

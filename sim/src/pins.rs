@@ -12,6 +12,7 @@
 //! clock by clock, so both engines count the same clocks.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nat64_driver::HostMemory;
 use nat64_layout::Bar;
@@ -119,6 +120,9 @@ pub trait PinEngine: Send {
     fn reset(&mut self);
 }
 
+/// Pins of consecutive clocks from power-on, shared with whoever looks at them later.
+pub type Trace = Arc<Mutex<Vec<(PinsIn, PinsOut)>>>;
+
 /// Largest frame collected from a port: what the core can send, with room to show an error of it.
 const MAX_TX: usize = 64 << 10;
 
@@ -148,7 +152,7 @@ pub struct Bench<P> {
     irqs: u32,
     clocks: u64,
     faults: u64,
-    trace: Option<Vec<(PinsIn, PinsOut)>>,
+    trace: Option<Trace>,
 }
 
 impl<P: PinEngine> Bench<P> {
@@ -183,14 +187,11 @@ impl<P: PinEngine> Bench<P> {
         self
     }
 
-    /// Records the pins of every clock from now on, 256 bytes each, until [`Bench::take_trace`].
-    pub fn start_trace(&mut self) {
-        self.trace = Some(Vec::new());
-    }
-
-    /// The pins recorded since [`Bench::start_trace`].
-    pub fn take_trace(&mut self) -> Vec<(PinsIn, PinsOut)> {
-        self.trace.take().unwrap_or_default()
+    /// Records the pins of every clock since power-on into `trace`, about 300 bytes each. A reset empties it.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(trace);
+        self
     }
 
     /// The core.
@@ -253,7 +254,10 @@ impl<P: PinEngine> Bench<P> {
 
         let output = self.pins.clock(&self.input);
         if let Some(trace) = &mut self.trace {
-            trace.push((self.input, output));
+            trace
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((self.input, output));
         }
         self.clocks += 1;
 
@@ -402,6 +406,9 @@ impl<P: PinEngine> Engine for Bench<P> {
 
     fn reset(&mut self) -> Result<(), EngineError> {
         self.pins.reset();
+        if let Some(trace) = &self.trace {
+            trace.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         self.posted.clear();
         self.rx = Default::default();
         self.rx_at = [0; 2];

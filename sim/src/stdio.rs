@@ -190,7 +190,7 @@ fn skip_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<()
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    if text.len() % 2 != 0 {
+    if !text.len().is_multiple_of(2) {
         return Err("hex has an odd number of digits".into());
     }
     if text.is_empty() || text.len() > 2 * MAX_PACKET {

@@ -121,10 +121,10 @@ fn the_compiled_bench_does_the_same_in_the_same_clocks() {
         return;
     }
     let memory = HostMemory::new();
-    let mut bench = Bench::new(Fake::default(), memory.clone());
-    bench.start_trace();
+    let trace = crate::pins::Trace::default();
+    let mut bench = Bench::new(Fake::default(), memory.clone()).with_trace(trace.clone());
     let want = exercise(&mut bench, &memory);
-    let trace = bench.take_trace();
+    let trace = trace.lock().expect("nobody panicked").clone();
     let memory = HostMemory::new();
     let mut compiled = Compiled::start_verilog(FAKE, memory.clone()).expect("built");
     assert_eq!(exercise(&mut compiled, &memory), want);
