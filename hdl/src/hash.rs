@@ -13,51 +13,68 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
+mod word;
+
 use crate::prim::{Quiet, Reg};
 use crate::types::{Key, RegisterWrite};
-use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
+use crate::wide::Wide;
 use crate::FastBlock;
 use nat64_layout::hash::{MESSAGE_BYTES, MESSAGE_FOUR_BIT, TOTAL_ROUNDS};
 use nat64_layout::regs::{HashKey0, HashKey1};
 use rust_hdl::prelude::*;
+pub use word::{bits_low_word, bits_number, bits_word, bits_word_wide, SipWord};
 
 /// Clocks from `key` to `hash`: the message register, the rounds, the output register.
 pub const LATENCY: usize = TOTAL_ROUNDS + 2;
 
-/// The four words of the hash state.
+/// State of a hash on its way, and the words of the message that are still to come, the next one first.
 #[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]
 pub struct SipState {
     /// v0.
-    pub a: Bits<32>,
+    pub a: SipWord,
     /// v1.
-    pub b: Bits<32>,
+    pub b: SipWord,
     /// v2.
-    pub c: Bits<32>,
+    pub c: SipWord,
     /// v3.
-    pub d: Bits<32>,
+    pub d: SipWord,
+    /// Word of this round.
+    pub m0: SipWord,
+    /// Word of the next round.
+    pub m1: SipWord,
+    /// The one after it.
+    pub m2: SipWord,
+    /// And so on.
+    pub m3: SipWord,
+    /// And so on.
+    pub m4: SipWord,
+    /// And so on.
+    pub m5: SipWord,
+    /// And so on.
+    pub m6: SipWord,
 }
 
-/// One SipRound, then an exclusive or with `mask`, then a register.
+/// One SipRound and the exclusive or with message words that ends it and begins the next, then a register.
+///
+/// After the last word zeros come, which makes the same block a round of the finalization.
 #[derive(FastBlock, Default)]
 pub struct SipRound {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// State before.
     pub state: Signal<In, SipState>,
-    /// Added to the state after the round.
-    pub mask: Signal<In, SipState>,
     /// State after, one clock later.
     pub out: Signal<Out, SipState>,
     kept: Reg<SipState>,
-    a0: Signal<Local, Bits<32>>,
-    a1: Signal<Local, Bits<32>>,
-    a2: Signal<Local, Bits<32>>,
-    b0: Signal<Local, Bits<32>>,
-    b1: Signal<Local, Bits<32>>,
-    c0: Signal<Local, Bits<32>>,
-    c1: Signal<Local, Bits<32>>,
-    d0: Signal<Local, Bits<32>>,
-    d1: Signal<Local, Bits<32>>,
+    a0: Signal<Local, SipWord>,
+    a1: Signal<Local, SipWord>,
+    a2: Signal<Local, SipWord>,
+    b0: Signal<Local, SipWord>,
+    b1: Signal<Local, SipWord>,
+    c0: Signal<Local, SipWord>,
+    c1: Signal<Local, SipWord>,
+    d0: Signal<Local, SipWord>,
+    d1: Signal<Local, SipWord>,
     _quiet: Quiet,
 }
 
@@ -74,11 +91,96 @@ impl Logic for SipRound {
         self.d1.next = ((self.d0.val() << 7) | (self.d0.val() >> 25)) ^ self.a2.val();
         self.c1.next = self.c0.val() + self.b0.val();
         self.b1.next = ((self.b0.val() << 13) | (self.b0.val() >> 19)) ^ self.c1.val();
-        self.kept.d.next.a = self.a2.val() ^ self.mask.val().a;
-        self.kept.d.next.b = self.b1.val() ^ self.mask.val().b;
-        self.kept.d.next.c = ((self.c1.val() << 16) | (self.c1.val() >> 16)) ^ self.mask.val().c;
-        self.kept.d.next.d = self.d1.val() ^ self.mask.val().d;
+        self.kept.d.next.a = self.a2.val() ^ self.state.val().m0;
+        self.kept.d.next.b = self.b1.val();
+        self.kept.d.next.c = (self.c1.val() << 16) | (self.c1.val() >> 16);
+        self.kept.d.next.d = self.d1.val() ^ self.state.val().m1;
+        self.kept.d.next.m0 = self.state.val().m1;
+        self.kept.d.next.m1 = self.state.val().m2;
+        self.kept.d.next.m2 = self.state.val().m3;
+        self.kept.d.next.m3 = self.state.val().m4;
+        self.kept.d.next.m4 = self.state.val().m5;
+        self.kept.d.next.m5 = self.state.val().m6;
+        self.kept.d.next.m6 = bits_number(0);
         self.out.next = self.kept.q.val();
+    }
+}
+
+/// From a key to the words of its message; no clock.
+#[derive(FastBlock)]
+pub struct Message {
+    /// Key.
+    pub key: Signal<In, Key>,
+    /// Words in `m0` to `m6`; the state is zero.
+    pub words: Signal<Out, SipState>,
+    address: Signal<Local, Wide<128>>,
+    big: [Signal<Local, SipWord>; 6],
+    little: [Signal<Local, SipWord>; 6],
+    scope: Signal<Local, SipWord>,
+    length: Constant<SipWord>,
+    four: Constant<SipWord>,
+    byte1: Constant<SipWord>,
+    byte2: Constant<SipWord>,
+    _quiet: Quiet,
+}
+
+impl Default for Message {
+    fn default() -> Self {
+        Self {
+            key: Default::default(),
+            words: Default::default(),
+            address: Default::default(),
+            big: Default::default(),
+            little: Default::default(),
+            scope: Default::default(),
+            length: Constant::new(SipWord((MESSAGE_BYTES as u32) << 24)),
+            four: Constant::new(SipWord(MESSAGE_FOUR_BIT.into())),
+            byte1: Constant::new(SipWord(0x0000_ff00)),
+            byte2: Constant::new(SipWord(0x00ff_0000)),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl Logic for Message {
+    #[hdl_gen]
+    fn update(&mut self) {
+        // most significant byte first
+        self.address.next = self.key.val().local;
+        if !self.key.val().six {
+            self.address.next = self.address.val() << 96;
+        }
+        self.big[0].next = bits_low_word(self.address.val().get_bits::<32>(96));
+        self.big[1].next = bits_low_word(self.address.val().get_bits::<32>(64));
+        self.big[2].next = bits_low_word(self.address.val().get_bits::<32>(32));
+        self.big[3].next = bits_low_word(self.address.val().get_bits::<32>(0));
+        self.big[4].next = bits_word(self.key.val().remote);
+        self.big[5].next = (bits_word(self.key.val().local_port) << 16) | bits_word(self.key.val().remote_port);
+        self.scope.next = self.length.val() | bits_word(self.key.val().protocol);
+        if self.key.val().six {
+            self.scope.next =
+                self.scope.val() | (bits_word(self.key.val().pref64) << 2) | (bits_word(self.key.val().unit) << 5);
+        } else {
+            self.scope.next = self.scope.val() | self.four.val() | (bits_word(self.key.val().set) << 2);
+        }
+        // little-endian words
+        for i in 0..6 {
+            self.little[i].next = (self.big[i].val() << 24)
+                | ((self.big[i].val() << 8) & self.byte2.val())
+                | ((self.big[i].val() >> 8) & self.byte1.val())
+                | (self.big[i].val() >> 24);
+        }
+        self.words.next.a = bits_number(0);
+        self.words.next.b = bits_number(0);
+        self.words.next.c = bits_number(0);
+        self.words.next.d = bits_number(0);
+        self.words.next.m0 = self.little[0].val();
+        self.words.next.m1 = self.little[1].val();
+        self.words.next.m2 = self.little[2].val();
+        self.words.next.m3 = self.little[3].val();
+        self.words.next.m4 = self.little[4].val();
+        self.words.next.m5 = self.little[5].val();
+        self.words.next.m6 = self.scope.val();
     }
 }
 
@@ -93,35 +195,23 @@ pub struct KeyHasher {
     pub write: Signal<In, RegisterWrite>,
     /// Hash of the key [`LATENCY`] clocks ago.
     pub hash: Signal<Out, Wide<64>>,
-    secret0: Reg<Bits<32>>,
-    secret1: Reg<Bits<32>>,
-    words0: Reg<Wide<224>>,
-    words1: Reg<Wide<192>>,
-    words2: Reg<Wide<160>>,
-    words3: Reg<Wide<128>>,
-    words4: Reg<Wide<96>>,
-    words5: Reg<Wide<64>>,
-    words6: Reg<Wide<32>>,
+    message: Message,
+    words: Reg<SipState>,
+    secret0: Reg<SipWord>,
+    secret1: Reg<SipWord>,
     rounds: [SipRound; 13],
-    low: [Reg<Bits<32>>; 4],
-    high: Reg<Bits<32>>,
-    address_bits: Signal<Local, Wide<128>>,
-    big: [Signal<Local, Bits<32>>; 6],
-    word: [Signal<Local, Bits<32>>; 6],
-    all: Signal<Local, Wide<224>>,
-    scope: Signal<Local, Bits<32>>,
-    now: [Signal<Local, Bits<32>>; 7],
-    after: [Signal<Local, Bits<32>>; 7],
-    start: Signal<Local, SipState>,
-    mask: Signal<Local, SipState>,
+    low: [Reg<SipWord>; 4],
+    high: Reg<SipWord>,
+    state: Signal<Local, SipState>,
     middle: Signal<Local, SipState>,
     last: Signal<Local, SipState>,
     at_key0: Constant<Bits<16>>,
     at_key1: Constant<Bits<16>>,
-    length: Constant<Bits<32>>,
-    four: Constant<Bits<32>>,
-    init2: Constant<Bits<32>>,
-    init3: Constant<Bits<32>>,
+    init1: Constant<SipWord>,
+    init2: Constant<SipWord>,
+    init3: Constant<SipWord>,
+    finish1: Constant<SipWord>,
+    finish2: Constant<SipWord>,
     _quiet: Quiet,
 }
 
@@ -133,35 +223,23 @@ impl Default for KeyHasher {
             key: Default::default(),
             write: Default::default(),
             hash: Default::default(),
+            message: Default::default(),
+            words: Default::default(),
             secret0: Default::default(),
             secret1: Default::default(),
-            words0: Default::default(),
-            words1: Default::default(),
-            words2: Default::default(),
-            words3: Default::default(),
-            words4: Default::default(),
-            words5: Default::default(),
-            words6: Default::default(),
             rounds: Default::default(),
             low: Default::default(),
             high: Default::default(),
-            address_bits: Default::default(),
-            big: Default::default(),
-            word: Default::default(),
-            all: Default::default(),
-            scope: Default::default(),
-            now: Default::default(),
-            after: Default::default(),
-            start: Default::default(),
-            mask: Default::default(),
+            state: Default::default(),
             middle: Default::default(),
             last: Default::default(),
             at_key0: Constant::new(u64::from(HashKey0::OFFSET).into()),
             at_key1: Constant::new(u64::from(HashKey1::OFFSET).into()),
-            length: Constant::new(((MESSAGE_BYTES as u64) << 24).into()),
-            four: Constant::new(u64::from(MESSAGE_FOUR_BIT).into()),
-            init2: Constant::new(0x6c79_6765u64.into()),
-            init3: Constant::new(0x7465_6462u64.into()),
+            init1: Constant::new(SipWord(0xee)),
+            init2: Constant::new(SipWord(0x6c79_6765)),
+            init3: Constant::new(SipWord(0x7465_6462)),
+            finish1: Constant::new(SipWord(0xee)),
+            finish2: Constant::new(SipWord(0xdd)),
             _quiet: Default::default(),
         }
     }
@@ -170,101 +248,39 @@ impl Default for KeyHasher {
 impl Logic for KeyHasher {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, secret0, secret1, words0, words1, words2, words3, words4, words5, words6, high);
-        if self.write.val().valid & (self.write.val().address == self.at_key0.val()) {
-            self.secret0.d.next = self.write.val().data;
+        dff_setup!(self, clock, words, secret0, secret1, high);
+        if self.write.val().valid {
+            if self.write.val().address == self.at_key0.val() {
+                self.secret0.d.next = bits_word(self.write.val().data);
+            }
+            if self.write.val().address == self.at_key1.val() {
+                self.secret1.d.next = bits_word(self.write.val().data);
+            }
         }
-        if self.write.val().valid & (self.write.val().address == self.at_key1.val()) {
-            self.secret1.d.next = self.write.val().data;
+        self.message.key.next = self.key.val();
+        self.words.d.next = self.message.words.val();
+        // the exclusive or that precedes a round is done at the end of the one before it
+        self.state.next = self.words.q.val();
+        self.state.next.a = self.secret0.q.val();
+        self.state.next.b = self.secret1.q.val() ^ self.init1.val();
+        self.state.next.c = self.secret0.q.val() ^ self.init2.val();
+        self.state.next.d = (self.secret1.q.val() ^ self.init3.val()) ^ self.words.q.val().m0;
+        self.rounds[0].state.next = self.state.val();
+        for i in 0..13 {
+            self.rounds[i].clock.next = self.clock.val();
         }
-        // the message, most significant byte first
-        self.address_bits.next = self.key.val().local;
-        if !self.key.val().six {
-            self.address_bits.next = self.address_bits.val() << 96;
-        }
-        self.big[0].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(96));
-        self.big[1].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(64));
-        self.big[2].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(32));
-        self.big[3].next = bits_narrow::<32>(self.address_bits.val().get_bits::<32>(0));
-        self.big[4].next = self.key.val().remote;
-        self.big[5].next =
-            (bit_cast::<32, 16>(self.key.val().local_port) << 16) | bit_cast::<32, 16>(self.key.val().remote_port);
-        self.scope.next = self.length.val() | bit_cast::<32, 2>(self.key.val().protocol);
-        if self.key.val().six {
-            self.scope.next = self.scope.val()
-                | (bit_cast::<32, 3>(self.key.val().pref64) << 2)
-                | (bit_cast::<32, 4>(self.key.val().unit) << 5);
-        } else {
-            self.scope.next = self.scope.val() | self.four.val() | (bit_cast::<32, 3>(self.key.val().set) << 2);
-        }
-        // its little-endian words, word 0 lowest
-        for i in 0..6 {
-            self.word[i].next = (self.big[i].val() << 24)
-                | ((self.big[i].val() << 8) & 0x00ff_0000)
-                | ((self.big[i].val() >> 8) & 0x0000_ff00)
-                | (self.big[i].val() >> 24);
-        }
-        self.all.next = bit_cast_wide::<224, 32>(bits_wide::<32>(self.scope.val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[5].val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[4].val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[3].val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[2].val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[1].val()));
-        self.all.next = (self.all.val() << 32) | bit_cast_wide::<224, 32>(bits_wide::<32>(self.word[0].val()));
-        self.words0.d.next = self.all.val();
-        self.words1.d.next = self.words0.q.val().get_bits::<192>(32);
-        self.words2.d.next = self.words1.q.val().get_bits::<160>(32);
-        self.words3.d.next = self.words2.q.val().get_bits::<128>(32);
-        self.words4.d.next = self.words3.q.val().get_bits::<96>(32);
-        self.words5.d.next = self.words4.q.val().get_bits::<64>(32);
-        self.words6.d.next = self.words5.q.val().get_bits::<32>(32);
-        self.now[0].next = bits_narrow::<32>(self.words0.q.val().get_bits::<32>(0));
-        self.now[1].next = bits_narrow::<32>(self.words1.q.val().get_bits::<32>(0));
-        self.now[2].next = bits_narrow::<32>(self.words2.q.val().get_bits::<32>(0));
-        self.now[3].next = bits_narrow::<32>(self.words3.q.val().get_bits::<32>(0));
-        self.now[4].next = bits_narrow::<32>(self.words4.q.val().get_bits::<32>(0));
-        self.now[5].next = bits_narrow::<32>(self.words5.q.val().get_bits::<32>(0));
-        self.now[6].next = bits_narrow::<32>(self.words6.q.val());
-        self.after[0].next = bits_narrow::<32>(self.words0.q.val().get_bits::<32>(32));
-        self.after[1].next = bits_narrow::<32>(self.words1.q.val().get_bits::<32>(32));
-        self.after[2].next = bits_narrow::<32>(self.words2.q.val().get_bits::<32>(32));
-        self.after[3].next = bits_narrow::<32>(self.words3.q.val().get_bits::<32>(32));
-        self.after[4].next = bits_narrow::<32>(self.words4.q.val().get_bits::<32>(32));
-        self.after[5].next = bits_narrow::<32>(self.words5.q.val().get_bits::<32>(32));
-        self.after[6].next = 0.into();
-        // rounds; the exclusive or that precedes a round is done at the end of the one before it
-        self.start.next.a = self.secret0.q.val();
-        self.start.next.b = self.secret1.q.val() ^ 0xee;
-        self.start.next.c = self.secret0.q.val() ^ self.init2.val();
-        self.start.next.d = (self.secret1.q.val() ^ self.init3.val()) ^ self.now[0].val();
-        self.rounds[0].state.next = self.start.val();
         for i in 0..12 {
             self.rounds[i + 1].state.next = self.rounds[i].out.val();
         }
-        for i in 0..13 {
-            self.rounds[i].clock.next = self.clock.val();
-            self.mask.next.a = 0.into();
-            self.mask.next.b = 0.into();
-            self.mask.next.c = 0.into();
-            self.mask.next.d = 0.into();
-            self.rounds[i].mask.next = self.mask.val();
-        }
-        for i in 0..7 {
-            self.mask.next.a = self.now[i].val();
-            self.mask.next.b = 0.into();
-            self.mask.next.c = 0.into();
-            self.mask.next.d = self.after[i].val();
-            self.rounds[i].mask.next = self.mask.val();
-        }
-        self.mask.next.a = self.now[6].val();
-        self.mask.next.c = 0xee.into();
-        self.rounds[6].mask.next = self.mask.val();
+        // after the last word, and between the halves
+        self.state.next = self.rounds[6].out.val();
+        self.last.next = self.rounds[6].out.val();
+        self.state.next.c = self.last.val().c ^ self.finish1.val();
+        self.rounds[7].state.next = self.state.val();
         self.middle.next = self.rounds[9].out.val();
-        self.start.next = self.middle.val();
-        self.start.next.b = self.middle.val().b ^ 0xdd;
-        self.rounds[10].state.next = self.start.val();
-        self.last.next = self.rounds[12].out.val();
-        self.high.d.next = self.last.val().b ^ self.last.val().d;
+        self.state.next = self.middle.val();
+        self.state.next.b = self.middle.val().b ^ self.finish2.val();
+        self.rounds[10].state.next = self.state.val();
         for i in 0..4 {
             self.low[i].clock.next = self.clock.val();
         }
@@ -272,8 +288,9 @@ impl Logic for KeyHasher {
         for i in 0..3 {
             self.low[i + 1].d.next = self.low[i].q.val();
         }
-        self.hash.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.high.q.val())) << 32)
-            | bit_cast_wide::<64, 32>(bits_wide::<32>(self.low[3].q.val()));
+        self.last.next = self.rounds[12].out.val();
+        self.high.d.next = self.last.val().b ^ self.last.val().d;
+        self.hash.next = (bits_word_wide::<64>(self.high.q.val()) << 32) | bits_word_wide::<64>(self.low[3].q.val());
     }
 }
 
