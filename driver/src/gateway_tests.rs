@@ -1,6 +1,6 @@
 //! The worked example, from the wire to the wire: without a card, and with one in software.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use nat64_layout::ring::ExceptionDescriptor;
 use nat64_layout::tables::NextHop;
@@ -12,81 +12,14 @@ use super::*;
 use crate::card::CardOptions;
 use crate::link::Mac;
 use crate::testing::{gateway_config, translate, FakeTransport, Verdict, MACS};
+use crate::testing_wire::*;
 
-const CLIENT_MAC: Mac = [2, 0, 0, 0, 0, 0xc1];
-const ROUTER_MAC: Mac = [2, 0, 0, 0, 0, 0xe1];
 const SECOND: Time = 1_000_000_000;
 const SMALL: Geometry = Geometry {
     record_log2: 4,
     bucket_log2: 3,
     stash: 2,
 };
-
-fn v4(text: &str) -> Ipv4Addr {
-    text.parse().expect("IPv4")
-}
-
-fn v6(text: &str) -> Ipv6Addr {
-    text.parse().expect("IPv6")
-}
-
-/// A UDP packet with a good checksum.
-fn udp6(from: (&str, u16), to: (&str, u16)) -> Vec<u8> {
-    let mut p = vec![0; 56];
-    p[0] = 0x60;
-    (p[5], p[6], p[7]) = (16, 17, 64);
-    p[8..24].copy_from_slice(&v6(from.0).octets());
-    p[24..40].copy_from_slice(&v6(to.0).octets());
-    p[40..42].copy_from_slice(&from.1.to_be_bytes());
-    p[42..44].copy_from_slice(&to.1.to_be_bytes());
-    p[45] = 16;
-    p[48..].copy_from_slice(b"payload!");
-    let sum = checksum::finish(checksum::pseudo6(v6(from.0), v6(to.0), 16, 17) + checksum::sum(&p[40..]));
-    p[46..48].copy_from_slice(&sum.to_be_bytes());
-    p
-}
-
-fn udp4(from: (&str, u16), to: (&str, u16)) -> Vec<u8> {
-    let mut p = vec![0; 36];
-    p[0] = 0x45;
-    (p[3], p[8], p[9]) = (36, 64, 17);
-    p[12..16].copy_from_slice(&v4(from.0).octets());
-    p[16..20].copy_from_slice(&v4(to.0).octets());
-    let sum = checksum::finish(checksum::sum(&p[..20]));
-    p[10..12].copy_from_slice(&sum.to_be_bytes());
-    p[20..22].copy_from_slice(&from.1.to_be_bytes());
-    p[22..24].copy_from_slice(&to.1.to_be_bytes());
-    p[25] = 16;
-    p[28..].copy_from_slice(b"answer!!");
-    let sum = checksum::finish(checksum::pseudo4(v4(from.0), v4(to.0), 16, 17) + checksum::sum(&p[20..]));
-    p[26..28].copy_from_slice(&sum.to_be_bytes());
-    p
-}
-
-/// From the client, `n` picks its source port.
-fn request(n: u16) -> Vec<u8> {
-    let packet = udp6(("2001:db8::c", 4000 + n), ("64:ff9b::198.51.100.7", 53));
-    link::build(MACS[0], CLIENT_MAC, [None; 2], ETHERTYPE_IPV6, &packet)
-}
-
-/// From the server to pool port 1024 + `n`.
-fn reply(n: u16) -> Vec<u8> {
-    let packet = udp4(("198.51.100.7", 53), ("203.0.113.1", 1024 + n));
-    link::build(MACS[1], ROUTER_MAC, [None; 2], ETHERTYPE_IPV4, &packet)
-}
-
-fn arp(operation: u8, sender: (Mac, &str), target: (Mac, &str), to: Mac) -> Vec<u8> {
-    let mut m = vec![0, 1, 8, 0, 6, 4, 0, operation];
-    m.extend_from_slice(&sender.0);
-    m.extend_from_slice(&v4(sender.1).octets());
-    m.extend_from_slice(&target.0);
-    m.extend_from_slice(&v4(target.1).octets());
-    link::build(to, sender.0, [None; 2], ETHERTYPE_ARP, &m)
-}
-
-fn router_answers() -> Vec<u8> {
-    arp(2, (ROUTER_MAC, "192.0.2.254"), (MACS[1], "192.0.2.1"), MACS[1])
-}
 
 fn soft() -> Gateway {
     Gateway::new(gateway_config(), None, 1).expect("valid")
@@ -280,6 +213,94 @@ fn sessions_the_card_keeps_busy_live_and_idle_ones_leave_it() {
     );
     assert_eq!(gateway.stats().next_hops, 0);
     assert!(!transport.card().dumps.is_empty());
+}
+
+#[test]
+fn tcp_is_in_the_card_between_handshake_and_fin() {
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let (transport, mut gateway) = ready(Geometry::STANDARD);
+    let out = exchange(&transport, &mut gateway, 0, 0, &tcp(true, 0, SYN, 100, 0));
+    assert_eq!((out.len(), gateway.stats().installed), (1, 0), "half open: the host's");
+    let port = u16::from_be_bytes([out[0].1[34], out[0].1[35]]);
+    assert_eq!(
+        exchange(&transport, &mut gateway, 1, 1, &tcp(false, port, SYN | ACK, 500, 101)).len(),
+        1
+    );
+    let data = tcp(true, 0, ACK, 101, 501);
+    if gateway.stats().installed == 0 {
+        assert_eq!(exchange(&transport, &mut gateway, 2, 0, &data).len(), 1);
+    }
+    assert_eq!(gateway.stats().installed, 1);
+    assert!(matches!(transport.card().receive(0, &data), Verdict::Hit(..)));
+    assert!(matches!(
+        transport.card().receive(1, &tcp(false, port, ACK, 501, 101)),
+        Verdict::Hit(..)
+    ));
+    // The segment that ends the connection comes up, and the session leaves the card with it.
+    assert_eq!(
+        exchange(&transport, &mut gateway, 3, 0, &tcp(true, 0, FIN | ACK, 101, 501)).len(),
+        1
+    );
+    assert_eq!(
+        exchange(&transport, &mut gateway, 4, 1, &tcp(false, port, FIN | ACK, 501, 102)).len(),
+        1
+    );
+    assert_eq!((gateway.stats().installed, transport.card().entries()), (0, 0));
+    assert_eq!(transport.card().receive(0, &data), Verdict::Punt(Reason::NoSession));
+}
+
+#[test]
+fn one_port_with_two_tagged_units_does_too() {
+    let mut config = gateway_config();
+    config.units[0].vlans = [Some(100), None];
+    (config.units[1].port, config.units[1].vlans) = (0, [Some(200), Some(7)]);
+    let tag = |frame: Vec<u8>, vlans| {
+        let parsed = link::parse(&frame).expect("frame");
+        link::build(
+            parsed.destination,
+            parsed.source,
+            vlans,
+            parsed.ethertype,
+            parsed.payload,
+        )
+    };
+    let (inside, outside) = ([Some(100), None], [Some(200), Some(7)]);
+    let (transport, mut gateway) = with_card(config, Geometry::STANDARD);
+    let out = exchange(&transport, &mut gateway, 0, 0, &tag(request(0), inside));
+    let ask = link::parse(&out[0].1).expect("frame");
+    assert_eq!(
+        (out[0].0, ask.vlans, ask.ethertype, ask.source),
+        (0, outside, ETHERTYPE_ARP, MACS[0])
+    );
+    let out = exchange(&transport, &mut gateway, 1, 0, &tag(router_answers(), outside));
+    assert_eq!(link::parse(&out[0].1).expect("frame").vlans, outside);
+    let Verdict::Hit(index, _) = transport.card().receive(0, &tag(request(0), inside)) else {
+        panic!("not installed")
+    };
+    assert!(matches!(
+        transport.card().receive(0, &tag(reply(0), outside)),
+        Verdict::Hit(..)
+    ));
+    let record = transport.card().record(index).expect("installed");
+    let words = |hop: u8| std::array::from_fn(|i| transport.card().bar0[&(crate::hops::offset(hop) + 4 * i as u32)]);
+    let hop = |destination, vlans| NextHop {
+        destination,
+        source: MACS[0],
+        port: 0,
+        vlans,
+        qinq: false,
+    };
+    assert_eq!(hop(CLIENT_MAC, inside).to_words(), words(record.hop6));
+    assert_eq!(hop(ROUTER_MAC, outside).to_words(), words(record.hop4));
+    // Without the tags it is nobody's.
+    assert_eq!(
+        transport.card().receive(0, &request(1)),
+        Verdict::Drop(Reason::PolicyDrop)
+    );
+    gateway.frame(2, 0, &request(1)).expect("works");
+    assert_eq!(gateway.stats().reason(Reason::NoUnit), 1);
 }
 
 #[test]

@@ -15,6 +15,9 @@ pub mod table;
 #[cfg(test)]
 #[allow(missing_docs)]
 mod testing;
+#[cfg(test)]
+#[allow(missing_docs)]
+mod testing_wire;
 pub mod transport;
 
 pub use card::{Card, CardCounters, CardError, CardOptions};
