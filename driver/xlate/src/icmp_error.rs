@@ -297,6 +297,7 @@ mod tests {
                 (read.src, read.dst, read.protocol),
                 (US4, Ipv4Addr::new(198, 51, 100, 7), 1)
             );
+            assert_eq!(read.tos >> 5, 6, "precedence Internetwork Control");
             let message = read.payload();
             assert_eq!(
                 [message[0], message[1], message[4], message[5], message[6], message[7]],

@@ -328,7 +328,8 @@ impl<'a> Packet6<'a> {
     /// What an ICMPv6 error is about.
     ///
     /// # Errors
-    /// `IcmpErrorMalformed`: not an IPv6 packet, or too short to hold ports, or itself an ICMP error.
+    /// `IcmpErrorMalformed`: not a packet of the family, a wrong header checksum, too short to hold ports, or itself an
+    /// ICMP error.
     /// `IcmpErrorNoSession`: readable, but of no kind that has sessions (other protocol, fragment without ports).
     pub fn quote(&self) -> Result<Quote<Ipv6Addr>, Reason> {
         let inner = self.payload().get(8..).ok_or(Reason::IcmpErrorMalformed)?;
@@ -567,14 +568,16 @@ impl InnerHead {
         })
     }
 
-    /// Reads a quoted IPv4 packet. The header checksum is not looked at: routers quote the packet with the TTL already
-    /// decremented and may leave the checksum as it was.
+    /// Reads a quoted IPv4 packet. Its header checksum must be right (RFC 5508 REQ-3a).
     pub fn four(inner: &[u8]) -> Result<Self, Reason> {
         if inner.len() < IPV4_HEADER || inner[0] >> 4 != 4 {
             return Err(Reason::IcmpErrorMalformed);
         }
         let payload_at = usize::from(inner[0] & 15) * 4;
-        if payload_at < IPV4_HEADER || inner.len() < payload_at {
+        if payload_at < IPV4_HEADER
+            || inner.len() < payload_at
+            || checksum::fold(header_sum(&inner[..payload_at])) != 0xffff
+        {
             return Err(Reason::IcmpErrorMalformed);
         }
         let word = be16(inner, 6);

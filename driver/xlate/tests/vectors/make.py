@@ -405,6 +405,11 @@ case("icmp6_wrong_checksum", "A damaged error must not become a valid one", "six
 error4("icmp4_quote_udp_zero", "A quoted UDP checksum of zero stays zero", (3, 13, 0), (1, 1, 0),
        v4(ttl=1, flags="DF") / UDP(sport=PP, dport=SP, chksum=0) / DATA, v6(hlim=1) / UDP(sport=CP, dport=SP, chksum=0) / DATA)
 
+error4("icmp4_quote_bad_header_checksum", "RFC 5508 REQ-3a: the quoted IPv4 header is damaged", (3, 1, 0), "IcmpErrorMalformed",
+       wrong(v4(ttl=1, flags="DF") / tcp(PP, SP) / DATA, 10, 1))
+error4("icmp4_quote_bad_transport_checksum", "RFC 5508 REQ-3c: the quoted transport checksum is not looked at", (3, 1, 0), (1, 0, 0),
+       wrong(v4(ttl=1, flags="DF") / tcp(PP, SP) / DATA, 36, 0x101), wrong(v6(hlim=1) / tcp(CP, SP) / DATA, 56, 0x101))
+
 # An ICMPv6 error may be at most 1,280 bytes long.
 a4, a6 = v4(ttl=1, flags="DF") / UDP(sport=PP, dport=SP) / bytes(1400), v6(hlim=1) / UDP(sport=CP, dport=SP) / bytes(1400)
 error4("icmp4_quote_long", "A long quote is cut so that the ICMPv6 error has 1,280 bytes", (3, 1, 0), (1, 0, 0), a4,
