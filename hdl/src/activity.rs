@@ -73,8 +73,10 @@ pub struct Activity<const RECORD_LOG2: usize> {
     beat: Reg<Bits<2>>,
     need0: Reg<Bit>,
     need1: Reg<Bit>,
-    coming0: Reg<Bits<2>>,
-    coming1: Reg<Bits<2>>,
+    coming0: Reg<Bit>,
+    coming1: Reg<Bit>,
+    here0: Reg<Bit>,
+    here1: Reg<Bit>,
     entry0: Reg<SideWord>,
     entry1: Reg<SideWord>,
     have0: Reg<Bit>,
@@ -136,6 +138,8 @@ impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
             beat: Default::default(),
             need0: Default::default(),
             need1: Default::default(),
+            here0: Default::default(),
+            here1: Default::default(),
             coming0: Default::default(),
             coming1: Default::default(),
             entry0: Default::default(),
@@ -169,7 +173,10 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left);
-        dff_setup!(self, clock, sequence, beat, need0, need1, coming0, coming1, entry0, entry1, have0, have1, finished);
+        dff_setup!(
+            self, clock, sequence, beat, need0, need1, coming0, coming1, here0, here1, entry0, entry1, have0, have1,
+            finished
+        );
         clock!(self, clock, side0, side1);
         // hits and clears
         self.ticks.next = self.time_ns.val().get_bits::<18>(self.tick_shift.val().index());
@@ -237,21 +244,21 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
         self.side1.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
         self.side0.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need0.q.val();
         self.side1.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need1.q.val();
-        self.coming0.d.next = self.coming0.q.val() << 1;
-        self.coming1.d.next = self.coming1.q.val() << 1;
+        self.coming0.d.next = self.side0.taken.val();
+        self.coming1.d.next = self.side1.taken.val();
+        self.here0.d.next = self.coming0.q.val();
+        self.here1.d.next = self.coming1.q.val();
         if self.side0.taken.val() {
             self.need0.d.next = false;
-            self.coming0.d.next = 1.into();
         }
         if self.side1.taken.val() {
             self.need1.d.next = false;
-            self.coming1.d.next = 1.into();
         }
-        if self.coming0.q.val().get_bit(1) {
+        if self.here0.q.val() {
             self.entry0.d.next = self.side0.word.val();
             self.have0.d.next = true;
         }
-        if self.coming1.q.val().get_bit(1) {
+        if self.here1.q.val() {
             self.entry1.d.next = self.side1.word.val();
             self.have1.d.next = true;
         }

@@ -20,6 +20,7 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
+mod compare;
 mod stash;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -29,9 +30,9 @@ mod window;
 use crate::hash::{self, KeyHasher};
 use crate::prim::{BlockRam, LutRam, Quiet, Reg};
 use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite, RECORD_BITS};
-use crate::wide::{bits_narrow, Wide};
+use crate::wide::{bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
-use nat64_layout::record::RECORD_FIELDS;
+pub use compare::KeyCompare;
 use nat64_layout::tables::{UNITS, UNIT_BASE, UNIT_STRIDE};
 use rust_hdl::prelude::*;
 pub use stash::Stash;
@@ -79,6 +80,7 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     decode: WindowDecode<RECORD_LOG2, BUCKET_LOG2>,
     ways: [Way<RECORD_LOG2, BUCKET_LOG2>; 8],
     stash: Stash,
+    compare: KeyCompare,
     records: BlockRam<Wide<RECORD_BITS>, RECORD_LOG2>,
     sets: LutRam<Bits<3>, 4>,
     key_ring: LutRam<Key, 5>,
@@ -88,7 +90,8 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     put_ident: Reg<Bits<4>>,
     take_key: Reg<Bits<5>>,
     take_phv: Reg<Bits<5>>,
-    flying: Reg<Bits<23>>,
+    flying: Reg<Wide<23>>,
+    shifted: Signal<Local, Wide<23>>,
     fingerprint1: Reg<Bits<13>>,
     fingerprint2: Reg<Bits<13>>,
     stash_hit: Reg<Bit>,
@@ -114,28 +117,13 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     any: Signal<Local, Bit>,
     pick: Signal<Local, Bits<RECORD_LOG2>>,
     record: Signal<Local, Wide<RECORD_BITS>>,
-    client: Signal<Local, Wide<128>>,
-    address: Signal<Local, Wide<128>>,
-    pool: Signal<Local, Wide<32>>,
-    expected: Signal<Local, Key>,
-    protocol: Signal<Local, Bits<2>>,
-    unit: Signal<Local, Bits<4>>,
-    chunks: Signal<Local, Bits<9>>,
     common: Signal<Local, Bit>,
     equal: Signal<Local, Bit>,
     set_address: Signal<Local, Bits<16>>,
+    set_unit: Signal<Local, Wide<16>>,
     unit_base: Constant<Bits<16>>,
     unit_end: Constant<Bits<16>>,
     unit_shift: Constant<Bits<5>>,
-    at_protocol: Constant<Bits<9>>,
-    at_pref64: Constant<Bits<9>>,
-    at_unit: Constant<Bits<9>>,
-    at_client_port: Constant<Bits<9>>,
-    at_remote_port: Constant<Bits<9>>,
-    at_pool_port: Constant<Bits<9>>,
-    at_remote: Constant<Bits<9>>,
-    at_pool: Constant<Bits<9>>,
-    at_client: Constant<Bits<9>>,
     hash_valid: Constant<Bits<5>>,
     key_valid: Constant<Bits<5>>,
     phv_valid: Constant<Bits<5>>,
@@ -148,10 +136,6 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
         let address = |x: u32| Constant::new(u64::from(x).into());
         // bit of `flying` that is set so many clocks after `valid`
         let stage = |clocks: usize| Constant::new((clocks as u64 - 1).into());
-        let field = |name: &str| {
-            let low = RECORD_FIELDS.iter().find(|f| f.0 == name).map_or(0, |f| f.1);
-            Constant::new((low as u64).into())
-        };
         Self {
             clock: Default::default(),
             valid: Default::default(),
@@ -167,6 +151,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             decode: Default::default(),
             ways: Default::default(),
             stash: Default::default(),
+            compare: Default::default(),
             records: Default::default(),
             sets: Default::default(),
             key_ring: Default::default(),
@@ -177,6 +162,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             take_key: Default::default(),
             take_phv: Default::default(),
             flying: Default::default(),
+            shifted: Default::default(),
             fingerprint1: Default::default(),
             fingerprint2: Default::default(),
             stash_hit: Default::default(),
@@ -202,28 +188,13 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             any: Default::default(),
             pick: Default::default(),
             record: Default::default(),
-            client: Default::default(),
-            address: Default::default(),
-            pool: Default::default(),
-            expected: Default::default(),
-            protocol: Default::default(),
-            unit: Default::default(),
-            chunks: Default::default(),
             common: Default::default(),
             equal: Default::default(),
             set_address: Default::default(),
+            set_unit: Default::default(),
             unit_base: address(UNIT_BASE),
             unit_end: address(UNIT_BASE + UNIT_STRIDE * UNITS as u32),
             unit_shift: Constant::new(u64::from(UNIT_STRIDE.trailing_zeros()).into()),
-            at_protocol: field("protocol"),
-            at_pref64: field("pref64"),
-            at_unit: field("unit"),
-            at_client_port: field("client_port"),
-            at_remote_port: field("remote_port"),
-            at_pool_port: field("pool_port"),
-            at_remote: field("remote"),
-            at_pool: field("pool"),
-            at_client: field("client"),
             hash_valid: stage(hash::LATENCY),
             key_valid: stage(KEY_AT),
             phv_valid: stage(LATENCY - 1),
@@ -270,12 +241,15 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
             & (self.set_address.val() >= self.unit_base.val())
             & (self.set_address.val() < self.unit_end.val())
             & self.set_address.val().get_bit(2);
-        self.sets.write_address.next = bit_cast::<4, 16>(self.set_address.val() >> self.unit_shift.val());
+        self.set_unit.next = bits_wide::<16>(self.set_address.val());
+        self.sets.write_address.next =
+            bits_narrow::<4>(self.set_unit.val().get_bits::<4>(self.unit_shift.val().index()));
         self.sets.write_data.next = bit_cast::<3, 32>(self.write.val().data);
         self.commit.next.valid = self.decode.record_write.val();
         self.commit.next.index = bit_cast::<17, RECORD_LOG2>(self.decode.record_index.val());
         // key and packet wait in rings
-        self.flying.d.next = (self.flying.q.val() << 1) | bit_cast::<23, 1>(self.valid.val().into());
+        self.shifted.next = self.flying.q.val() << 1;
+        self.flying.d.next = self.shifted.val().replace_bit(0, self.valid.val());
         self.key_ring.write.next = self.valid.val();
         self.key_ring.write_address.next = self.put.q.val();
         self.key_ring.write_data.next = self.key.val();
@@ -349,52 +323,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
         self.index2.d.next = self.index1.q.val();
         // the whole key, in chunks
         self.record.next = self.records.read_data.val();
-        self.expected.next = self.wanted.q.val();
-        self.address.next = self.expected.val().local;
-        self.client.next = self.record.val().get_bits::<128>(self.at_client.val().index());
-        self.pool.next = self.record.val().get_bits::<32>(self.at_pool.val().index());
-        self.protocol.next = bits_narrow::<2>(self.record.val().get_bits::<2>(self.at_protocol.val().index()));
-        self.unit.next = bits_narrow::<4>(self.record.val().get_bits::<4>(self.at_unit.val().index()));
-        self.sets.read_address.next = self.unit.val();
-        self.chunks.next = 0.into();
-        for i in 0..4 {
-            self.chunks.next = self.chunks.val().replace_bit(
-                i,
-                self.client.val().get_bits::<32>(i * 32) == self.address.val().get_bits::<32>(i * 32),
-            );
-        }
-        self.chunks.next = self.chunks.val().replace_bit(
-            4,
-            (self.unit.val() == self.expected.val().unit)
-                & (bits_narrow::<3>(self.record.val().get_bits::<3>(self.at_pref64.val().index()))
-                    == self.expected.val().pref64)
-                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_client_port.val().index()))
-                    == self.expected.val().local_port),
-        );
-        self.chunks.next = self
-            .chunks
-            .val()
-            .replace_bit(5, self.pool.val() == self.address.val().get_bits::<32>(0));
-        self.chunks.next = self.chunks.val().replace_bit(
-            6,
-            (self.sets.read_data.val() == self.expected.val().set)
-                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_pool_port.val().index()))
-                    == self.expected.val().local_port),
-        );
-        self.chunks.next = self.chunks.val().replace_bit(
-            7,
-            bits_narrow::<32>(self.record.val().get_bits::<32>(self.at_remote.val().index()))
-                == self.expected.val().remote,
-        );
-        self.chunks.next = self.chunks.val().replace_bit(
-            8,
-            self.protocol.val().any()
-                & (self.protocol.val() == self.expected.val().protocol)
-                & (bits_narrow::<16>(self.record.val().get_bits::<16>(self.at_remote_port.val().index()))
-                    == self.expected.val().remote_port),
-        );
-        self.same.d.next = self.chunks.val();
-        self.wanted_six.d.next = self.expected.val().six;
+        self.compare.record.next = self.record.val();
+        self.compare.key.next = self.wanted.q.val();
+        self.sets.read_address.next = self.compare.unit.val();
+        self.compare.set.next = self.sets.read_data.val();
+        self.same.d.next = self.compare.same.val();
+        self.wanted_six.d.next = self.wanted.q.val().six;
         self.record3.d.next = self.record.val();
         self.hit3.d.next = self.hit2.q.val();
         self.index3.d.next = self.index2.q.val();

@@ -149,12 +149,14 @@ pub struct Counters {
     done: Reg<Bit>,
     data: Reg<Bits<32>>,
     held: Reg<Bits<16>>,
+    number: Signal<Local, Wide<16>>,
     total: Signal<Local, Wide<48>>,
     top: Signal<Local, Wide<16>>,
     is_reason: Signal<Local, Bit>,
     is_port: Signal<Local, Bit>,
     is_set: Signal<Local, Bit>,
-    direction_set: Signal<Local, Bits<4>>,
+    set: Signal<Local, Wide<3>>,
+    direction_set: Signal<Local, Wide<4>>,
     reason_base: Constant<Bits<16>>,
     reason_end: Constant<Bits<16>>,
     port_base: Constant<Bits<16>>,
@@ -210,11 +212,13 @@ impl Default for Counters {
             done: Default::default(),
             data: Default::default(),
             held: Default::default(),
+            number: Default::default(),
             total: Default::default(),
             top: Default::default(),
             is_reason: Default::default(),
             is_port: Default::default(),
             is_set: Default::default(),
+            set: Default::default(),
             direction_set: Default::default(),
             reason_base: address(COUNTER_BASE),
             reason_end: address(COUNTER_BASE + 8 * REASON_COUNTERS as u32),
@@ -268,15 +272,14 @@ impl Logic for Counters {
             self.reasons_b.counter.next = self.fifo3.data.val();
         }
         // service sets: counter 2 * set + direction
-        self.direction_set.next = bit_cast::<4, 3>(self.translated.val().set) << 1;
-        if self.translated.val().direction {
-            self.direction_set.next = self.direction_set.val() | 1;
-        }
+        self.set.next = bits_wide::<3>(self.translated.val().set);
+        self.direction_set.next = bit_cast_wide::<4, 3>(self.set.val()) << 1;
+        self.direction_set.next = self.direction_set.val().replace_bit(0, self.translated.val().direction);
         self.set_packets.add.next = self.translated.val().valid;
-        self.set_packets.counter.next = self.direction_set.val();
+        self.set_packets.counter.next = bits_narrow::<4>(self.direction_set.val());
         self.set_packets.amount.next = 1.into();
         self.set_bytes.add.next = self.translated.val().valid;
-        self.set_bytes.counter.next = self.direction_set.val();
+        self.set_bytes.counter.next = bits_narrow::<4>(self.direction_set.val());
         self.set_bytes.amount.next = self.translated.val().bytes;
         // ports
         self.in_packets.add.next = self.in_valid.val();
@@ -303,12 +306,13 @@ impl Logic for Counters {
             self.at.d.next = self.address.val();
         }
         // second: the counter, the reasons in two parts
-        self.reasons_a.read_counter.next = bit_cast::<6, 16>(self.at.q.val() >> 3);
-        self.reasons_b.read_counter.next = bit_cast::<6, 16>(self.at.q.val() >> 3);
-        self.set_packets.read_counter.next = bit_cast::<4, 16>(self.at.q.val() >> 4);
-        self.set_bytes.read_counter.next = bit_cast::<4, 16>(self.at.q.val() >> 4);
-        self.in_packets.read_counter.next = bit_cast::<1, 16>(self.at.q.val() >> 5);
-        self.in_octets.read_counter.next = bit_cast::<1, 16>(self.at.q.val() >> 5);
+        self.number.next = bits_wide::<16>(self.at.q.val());
+        self.reasons_a.read_counter.next = bits_narrow::<6>(self.number.val().get_bits::<6>(3));
+        self.reasons_b.read_counter.next = bits_narrow::<6>(self.number.val().get_bits::<6>(3));
+        self.set_packets.read_counter.next = bits_narrow::<4>(self.number.val().get_bits::<4>(4));
+        self.set_bytes.read_counter.next = bits_narrow::<4>(self.number.val().get_bits::<4>(4));
+        self.in_packets.read_counter.next = bits_narrow::<1>(self.number.val().get_bits::<1>(5));
+        self.in_octets.read_counter.next = bits_narrow::<1>(self.number.val().get_bits::<1>(5));
         self.out_packets0.read_counter.next = 0.into();
         self.out_octets0.read_counter.next = 0.into();
         self.out_packets1.read_counter.next = 0.into();

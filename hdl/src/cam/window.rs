@@ -6,7 +6,7 @@
 use super::TagWord;
 use crate::prim::{Quiet, Reg};
 use crate::types::{WindowWrite, RECORD_BITS};
-use crate::wide::{bit_cast_wide, bits_wide, Wide};
+use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 use nat64_layout::record::{
     Tag, RECORD_BASE, RECORD_STRIDE, RECORD_WORDS, STASH_BASE, STASH_STRIDE, TAG_BANK_STRIDE, TAG_BASE,
@@ -96,9 +96,9 @@ pub struct WindowDecode<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     /// Its bits: signature 44:0, index 61:45, valid 62.
     pub stash: Signal<Out, Wide<STASH_BITS>>,
     staged: StagedWords,
-    stash_low: Reg<Bits<32>>,
-    at: Reg<Bits<23>>,
-    data: Reg<Bits<32>>,
+    stash_low: Reg<Wide<32>>,
+    at: Reg<Wide<23>>,
+    data: Reg<Wide<32>>,
     is_record: Reg<Bit>,
     is_tag0: Reg<Bit>,
     is_tag1: Reg<Bit>,
@@ -107,8 +107,8 @@ pub struct WindowDecode<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     taken: Signal<Local, Bit>,
     word: Signal<Local, Bits<4>>,
     way: Signal<Local, Bits<2>>,
-    index: Signal<Local, Bits<17>>,
-    above: Signal<Local, Bits<17>>,
+    index: Signal<Local, Wide<17>>,
+    above: Signal<Local, Wide<17>>,
     good: Signal<Local, Bit>,
     bank: Signal<Local, Bits<3>>,
     upper: Signal<Local, Wide<31>>,
@@ -200,8 +200,8 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for WindowDecode<
         self.address.next = self.window.val().address;
         self.taken.next = self.window.val().valid;
         if self.taken.val() {
-            self.at.d.next = self.address.val();
-            self.data.d.next = self.window.val().data;
+            self.at.d.next = bits_wide::<23>(self.address.val());
+            self.data.d.next = bits_wide::<32>(self.window.val().data);
         }
         self.is_record.d.next = self.taken.val() & (self.address.val() < self.record_end.val());
         self.is_tag0.d.next =
@@ -212,38 +212,40 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for WindowDecode<
             & (self.address.val() >= self.stash_base.val())
             & (self.address.val() < self.stash_end.val());
         // record
-        self.word.next = bit_cast::<4, 23>(self.at.q.val() >> 2);
+        self.word.next = bits_narrow::<4>(self.at.q.val().get_bits::<4>(2));
         self.staged.write.next = self.is_record.q.val();
         self.staged.word.next = self.word.val();
-        self.staged.data.next = self.data.q.val();
+        self.staged.data.next = bits_narrow::<32>(self.data.q.val());
         self.record_write.next = self.is_record.q.val() & (self.word.val() == self.record_last.val());
-        self.record_index.next = bit_cast::<RECORD_LOG2, 23>(self.at.q.val() >> self.record_shift.val());
-        self.record.next = (bit_cast_wide::<RECORD_BITS, 32>(bits_wide::<32>(self.data.q.val())) << 256)
+        self.record_index.next =
+            bits_narrow::<RECORD_LOG2>(self.at.q.val().get_bits::<RECORD_LOG2>(self.record_shift.val().index()));
+        self.record.next = (bit_cast_wide::<RECORD_BITS, 32>(self.data.q.val()) << 256)
             | bit_cast_wide::<RECORD_BITS, 256>(self.staged.words.val());
         // tag; one whose index is out of range is stored as not valid
-        self.index.next = bit_cast::<17, 32>(self.data.q.val() >> self.index_at.val());
+        self.index.next = self.data.q.val().get_bits::<17>(self.index_at.val().index());
         self.above.next = self.index.val() >> self.index_bits.val();
         self.good.next = self.data.q.val().get_bit(self.valid_at.val().index()) & !self.above.val().any();
         self.tag_write.next = self.is_tag0.q.val() | self.is_tag1.q.val();
-        self.way.next = bit_cast::<2, 23>(self.at.q.val() >> 2);
+        self.way.next = bits_narrow::<2>(self.at.q.val().get_bits::<2>(2));
         self.bank.next = 0.into();
         if self.is_tag1.q.val() {
             self.bank.next = 4.into();
         }
         self.tag_way.next = self.bank.val() | bit_cast::<3, 2>(self.way.val());
-        self.tag_bucket.next = bit_cast::<BUCKET_LOG2, 23>(self.at.q.val() >> self.bucket_shift.val());
-        self.tag.next.fingerprint = bit_cast::<13, 32>(self.data.q.val());
-        self.tag.next.index = bit_cast::<RECORD_LOG2, 17>(self.index.val());
+        self.tag_bucket.next =
+            bits_narrow::<BUCKET_LOG2>(self.at.q.val().get_bits::<BUCKET_LOG2>(self.bucket_shift.val().index()));
+        self.tag.next.fingerprint = bits_narrow::<13>(self.data.q.val().get_bits::<13>(0));
+        self.tag.next.index = bits_narrow::<RECORD_LOG2>(self.index.val().get_bits::<RECORD_LOG2>(0));
         self.tag.next.valid = self.good.val();
         // stash entry: word 0 is staged, word 1 has the shape of a tag
         if self.is_stash.q.val() & !self.at.q.val().get_bit(2) {
             self.stash_low.d.next = self.data.q.val();
         }
         self.stash_write.next = self.is_stash.q.val() & self.at.q.val().get_bit(2);
-        self.stash_entry.next = bit_cast::<4, 23>(self.at.q.val() >> self.stash_shift.val());
-        self.upper.next = bit_cast_wide::<31, 32>(bits_wide::<32>(self.data.q.val()));
+        self.stash_entry.next = bits_narrow::<4>(self.at.q.val().get_bits::<4>(self.stash_shift.val().index()));
+        self.upper.next = bit_cast_wide::<31, 32>(self.data.q.val());
         self.upper.next = self.upper.val().replace_bit(30, self.good.val());
         self.stash.next = (bit_cast_wide::<STASH_BITS, 31>(self.upper.val()) << 32)
-            | bit_cast_wide::<STASH_BITS, 32>(bits_wide::<32>(self.stash_low.q.val()));
+            | bit_cast_wide::<STASH_BITS, 32>(self.stash_low.q.val());
     }
 }
