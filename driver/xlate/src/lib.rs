@@ -27,8 +27,8 @@ pub mod translate;
 pub mod wheel;
 
 pub use config::Config;
+pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
 pub use engine::{BibInfo, Nat64, ReconfigureReport, SessionInfo};
 pub use policy::ConfigError;
 pub use stats::Stats;
 pub use tcp::State;
-pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
