@@ -355,11 +355,13 @@ impl Gateway {
                 return Err(error.into());
             }
         };
-        for effect in effects.iter() {
-            if let Effect::Remove(id) = effect {
-                self.uninstall(*id)?;
-            }
-        }
+        // Some of these live on under other numbers.
+        let removed = effects.iter().filter_map(|effect| match effect {
+            Effect::Remove(id) => Some(*id),
+            _ => None,
+        });
+        let removed: Vec<SessionId> = removed.collect();
+        self.take_out(now, &removed)?;
         let again = match &plan {
             Some(plan) => self.take_out_changed(now, &config, plan)?,
             None => Vec::new(),

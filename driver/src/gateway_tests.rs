@@ -564,6 +564,32 @@ fn sessions_that_are_installed_again_keep_their_activity() {
 }
 
 #[test]
+fn sessions_live_on_when_their_unit_gets_another_number() {
+    let (transport, mut gateway) = ready(Geometry::STANDARD);
+    exchange(&transport, &mut gateway, 0, 0, &request(0));
+    transport.card().now = 200 * SECOND;
+    assert!(matches!(transport.card().receive(0, &request(0)), Verdict::Hit(..)));
+    let mut config = gateway_config();
+    config.units.reverse();
+    config.xlate.units.reverse();
+    config.xlate.service_sets[0].outside_unit = 0;
+    gateway.reconfigure(250 * SECOND, config).expect("valid");
+    assert_eq!(gateway.translator().session_count(), 1);
+    // Unit numbers name neighbours too: both are asked for again.
+    gateway.poll(250 * SECOND).expect("works");
+    transport.card().work();
+    transport.card().sent.clear();
+    exchange(&transport, &mut gateway, 251 * SECOND, 1, &router_answers());
+    exchange(&transport, &mut gateway, 251 * SECOND, 0, &request(0));
+    let Verdict::Hit(index, _) = transport.card().receive(0, &request(0)) else {
+        panic!("not in the card")
+    };
+    assert_eq!(transport.card().record(index).expect("installed").unit, 1);
+    assert!(matches!(transport.card().receive(1, &reply(0)), Verdict::Hit(..)));
+    assert_eq!((gateway.stats().installed, transport.card().entries()), (1, 2));
+}
+
+#[test]
 fn frames_that_end_here_are_told_with_their_reason() {
     let mut gateway = soft();
     gateway.record_exceptions(true);
