@@ -1,6 +1,6 @@
 //! The command line of `nat64-sim`.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::bench_engine::measure_new;
 use crate::compiled::Compiled;
 use crate::events;
 use crate::failure::Failure;
-use crate::gateway::{open, Carrier, Setup};
+use crate::gateway::{open, warnings, Carrier, Setup};
 use crate::output::Outputs;
 use crate::pcap::{Capture, Merge};
 use crate::replay::{replay, Plan};
@@ -245,6 +245,11 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
         .min()
         .unwrap_or(0);
     let setup = Setup { link, carrier };
+    if !args.json {
+        for warning in warnings(&config, link)? {
+            anstream::eprintln!("{warning}");
+        }
+    }
     let stopped = |failure: Failure| {
         // Ctrl-C reaches the child processes too, and their end must not be told as the cause.
         if flag.load(Ordering::Relaxed) {
@@ -313,12 +318,10 @@ pub fn main() -> ExitCode {
             if json {
                 eprintln!("{}", failure.to_json());
             } else {
-                let error = if std::io::stderr().is_terminal() {
-                    "\u{1b}[1;31merror\u{1b}[0m"
-                } else {
-                    "error"
-                };
-                anstream::eprintln!("{error}: {failure}");
+                // What the configuration's parser says begins with the word already.
+                let text = failure.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                anstream::eprintln!("\u{1b}[1;31merror\u{1b}[0m: {text}");
             }
             ExitCode::from(failure.exit_code())
         }

@@ -110,6 +110,15 @@ pub fn open(setup: &Setup, path: &Path, seed: u64, start: u64) -> Result<Box<dyn
     }
 }
 
+/// What a configuration file says that has no effect here, or not the one expected: one text each.
+///
+/// # Errors
+/// As [`open`].
+pub fn warnings(path: &Path, link: LinkType) -> Result<Vec<String>, DeviceFailure> {
+    let (_, warnings) = build(&read_config(path)?, link, false)?;
+    Ok(warnings.iter().map(ToString::to_string).collect())
+}
+
 fn read_config(path: &Path) -> Result<Tree, DeviceFailure> {
     let fail = |source| DeviceFailure::ConfigFile {
         path: path.to_owned(),
@@ -177,7 +186,7 @@ impl GatewayDevice {
         factory: Option<EngineFactory>,
         exact: bool,
     ) -> Result<Self, DeviceFailure> {
-        let config = build(&tree, link, exact)?;
+        let (config, _) = build(&tree, link, exact)?;
         let (card, wire) = match factory {
             None => (None, None),
             Some(factory) => {
@@ -332,15 +341,19 @@ impl GatewayDevice {
     }
 }
 
-fn build(tree: &Tree, link: LinkType, exact: bool) -> Result<nat64_driver::GatewayConfig, DeviceFailure> {
-    let (mut config, _) = config::build(tree, BuildOptions { link_type: link }).map_err(|problems| {
+fn build(
+    tree: &Tree,
+    link: LinkType,
+    exact: bool,
+) -> Result<(nat64_driver::GatewayConfig, Vec<config::Warning>), DeviceFailure> {
+    let (mut config, warnings) = config::build(tree, BuildOptions { link_type: link }).map_err(|problems| {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         DeviceFailure::Config(texts.join("\n\n"))
     })?;
     if exact {
         config.xlate.activity_tick = Duration::from_nanos(1);
     }
-    Ok(config)
+    Ok((config, warnings))
 }
 
 impl Device for GatewayDevice {
@@ -430,7 +443,7 @@ impl Device for GatewayDevice {
             }
         }
         if changed {
-            let config = build(&tree, self.link, self.exact)?;
+            let (config, _) = build(&tree, self.link, self.exact)?;
             self.gateway.reconfigure(now, config).map_err(failure)?;
             self.tree = tree;
         }
