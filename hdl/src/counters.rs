@@ -170,7 +170,10 @@ impl Default for Counters {
     fn default() -> Self {
         // what the slices of the address below take for granted
         assert_eq!((REASON_COUNTERS, PORTS, SERVICE_SETS, COUNTER_BITS), (64, 2, 8, 48));
-        assert!(COUNTER_BASE % 0x200 == 0 && PORT_COUNTER_BASE % 0x40 == 0 && SET_COUNTER_BASE % 0x100 == 0);
+        const {
+            assert!(COUNTER_BASE.is_multiple_of(0x200));
+            assert!(PORT_COUNTER_BASE.is_multiple_of(0x40) && SET_COUNTER_BASE.is_multiple_of(0x100));
+        }
         let address = |x: u32| Constant::new(u64::from(x).into());
         Self {
             clock: Default::default(),

@@ -345,11 +345,10 @@ impl Model {
             }
             _ => {
                 let at = (address - 0x60_0000) as usize;
-                if at >= 16 * 8 {
-                } else if at % 8 == 0 {
-                    self.stash_low = data;
-                } else {
-                    self.stash[at / 8] = [self.stash_low, self.good(data)];
+                match (at / 8, at % 8) {
+                    (0..16, 0) => self.stash_low = data,
+                    (entry @ 0..16, _) => self.stash[entry] = [self.stash_low, self.good(data)],
+                    _ => {}
                 }
             }
         }
