@@ -231,7 +231,6 @@ impl Nat64 {
                 term: matched.term,
                 unit,
             };
-            key.destination = Some(remote);
             slot = self.bibs.find6(&key);
         }
         let bib = match slot {

@@ -107,6 +107,38 @@ fn a_reset_moves_to_trans_and_data_moves_back() {
 }
 
 #[test]
+fn an_old_connection_that_is_closed_ends_in_time() {
+    // Its timer stands at the end of the long lifetime and must come forward.
+    for ending in ["R", "F"] {
+        let mut lab = Lab::new(base());
+        let pool = lab.connect(CLIENT, WEB);
+        lab.pass(1000 * SECOND);
+        from_client(&mut lab, ending);
+        if ending == "F" {
+            from_server(&mut lab, pool, "FA");
+        }
+        lab.pass(240 * SECOND - 1);
+        assert_eq!(lab.nat.session_count(), 1);
+        lab.pass(1).assert_empty();
+        assert_eq!(lab.sent().len(), 0);
+    }
+}
+
+#[test]
+fn probes_left_over_are_not_sent_after_a_reset() {
+    let mut config = base();
+    config.timers.tcp_probes = 4;
+    let mut lab = Lab::new(config);
+    lab.connect(CLIENT, WEB);
+    lab.pass(7440 * SECOND);
+    from_client(&mut lab, "A");
+    from_client(&mut lab, "R");
+    lab.pass(240 * SECOND - 1);
+    assert_eq!((lab.state(), lab.nat.stats().probes), (State::Trans, 1));
+    lab.pass(1).assert_empty();
+}
+
+#[test]
 fn an_idle_connection_is_probed_then_forgotten() {
     let mut lab = Lab::new(base());
     lab.connect(CLIENT, WEB);

@@ -34,9 +34,9 @@ fn random_config(rng: &mut StdRng) -> Config {
     }
     config.activity_tick = Duration::from_nanos(if rng.random() { 1 << 26 } else { 1 });
     config.timers.tcp_probes = rng.random_range(0..4);
-    config.limits.sessions = if rng.random_bool(0.3) { 20 } else { 1000 };
+    config.limits.sessions = if rng.random_bool(0.3) { 6 } else { 1000 };
     config.limits.stored_syns = rng.random_range(1..10);
-    config.limits.embryonic = rng.random_bool(0.2).then_some(5);
+    config.limits.embryonic = rng.random_bool(0.2).then_some(2);
     let set = &mut config.service_sets[0];
     set.terms.push(term("u", "2001:db8:65::", rng.random_range(0..2)));
     set.eim_scope = if rng.random() {
@@ -87,6 +87,23 @@ fn random_config(rng: &mut StdRng) -> Config {
 }
 
 const FLAGS: [&str; 8] = ["S", "S", "SA", "A", "A", "FA", "R", "SF"];
+
+/// A packet of a connection or conversation that exists.
+fn packet_of_session(rng: &mut StdRng, flow: &Flow, inside: bool) -> Vec<u8> {
+    let client = (flow.client.0.to_string(), flow.client.1);
+    let server = (flow.remote.0.to_string(), flow.remote.1);
+    let client = (client.0.as_str(), client.1);
+    let server = (server.0.as_str(), server.1);
+    let embedded = (embed_in(&flow.pref64.to_string(), server.0), server.1);
+    match (flow.protocol, inside) {
+        (Protocol::Udp, true) => udp6(client, embedded),
+        (Protocol::Udp, false) => udp4(server, flow.pool),
+        (Protocol::Tcp, true) => tcp6(client, embedded, FLAGS.choose(rng).unwrap()),
+        (Protocol::Tcp, false) => tcp4(server, flow.pool, FLAGS.choose(rng).unwrap()),
+        (Protocol::Icmp, true) => echo6(client.0, embedded.0, client.1),
+        (Protocol::Icmp, false) => echo4(server.0, flow.pool.0, flow.pool.1, true),
+    }
+}
 
 fn packet_from_inside(rng: &mut StdRng, recent: &[Vec<u8>]) -> Vec<u8> {
     let client = (*[A, B, "2001:db8::c"].choose(rng).unwrap(), rng.random_range(5..9));
@@ -298,6 +315,13 @@ fn walk(seed: u64, steps: usize) -> Stats {
                 } else {
                     (OUTSIDE, packet_from_outside(&mut rng, &lab, &recent))
                 };
+                let mut unit = unit;
+                let sessions: Vec<SessionInfo> = lab.nat.sessions().collect();
+                if let (Some(session), true) = (sessions.choose(&mut rng), rng.random_bool(0.4)) {
+                    let inside = rng.random();
+                    unit = if inside { session.flow.unit } else { OUTSIDE };
+                    packet = packet_of_session(&mut rng, &session.flow, inside);
+                }
                 damage(&mut rng, &mut packet);
                 // Time first, as the caller does.
                 lab.pass(rng.random_range(0..SECOND / 2));
@@ -353,7 +377,7 @@ fn check_outcome(lab: &Lab, held_before: u64, seed: u64) {
 #[test]
 fn random_walks_keep_everything_in_step() {
     let mut reasons = [0; 256];
-    for seed in 0..60 {
+    for seed in 0..80 {
         for (sum, count) in reasons.iter_mut().zip(walk(seed, 600).reasons) {
             *sum += count;
         }
