@@ -12,7 +12,7 @@ mod fetch;
 pub mod meta;
 mod plan;
 mod port;
-mod queue;
+pub(crate) mod queue;
 #[cfg(test)]
 mod tests;
 

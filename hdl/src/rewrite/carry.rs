@@ -34,7 +34,7 @@ pub struct Carry {
     pub total: Bits<16>,
     /// IPv4 Identification sent.
     pub ident: Bits<16>,
-    /// DF is set.
+    /// DF is set: on arrival, from stage 4 on as sent.
     pub df: Bit,
     /// The new ICMPv4 header is all zero but for its checksum.
     pub zeros: Bit,

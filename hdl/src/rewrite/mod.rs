@@ -24,7 +24,7 @@ use crate::FastBlock;
 use build::{FrameHeader, PacketHeader, PACKET_BITS};
 use carry::Carry;
 use delay::Delay;
-use nat64_layout::{tables, Protocol, Reason, FIRST_HOST_REASON};
+use nat64_layout::{tables, Protocol, Reason};
 use rust_hdl::prelude::*;
 use select::{Select, TERM_BITS};
 use sum::Sum;
@@ -32,8 +32,8 @@ use sum::Sum;
 /// Clocks from `valid` to `out_valid`.
 pub const LATENCY: usize = 9;
 
-/// First code that is a drop: codes below are punts.
-const FIRST_DROP: u64 = FIRST_HOST_REASON as u64 / 2;
+/// First code of `nat64_layout::Reason` that is a drop: codes below are punts.
+const FIRST_DROP: u64 = 32;
 
 /// See the module documentation. One packet per clock, never stalls.
 #[derive(FastBlock)]
@@ -326,6 +326,7 @@ impl Logic for Rewrite {
             self.carry1.d.next.reply = self.phv.val().reply;
             self.carry1.d.next.tags = self.phv.val().tags;
             self.carry1.d.next.tos = self.phv.val().tos;
+            self.carry1.d.next.df = self.phv.val().df;
             self.carry1.d.next.hop = self.phv.val().hop;
             self.carry1.d.next.l4_bytes = self.phv.val().l4_bytes;
             self.carry1.d.next.ident = self.found.val().ident;
@@ -381,7 +382,11 @@ impl Logic for Rewrite {
         self.select.record.next = self.record2.q.val();
         self.select.prefix.next = self.prefix2.q.val();
         self.bytes2.next = self.carry2.q.val().l4_bytes;
-        self.mtu.next = self.set2.q.val().get_bits::<14>(16);
+        // what may be fragmented is told from what may not: only the former keeps to the path MTU of the IPv6 network
+        self.mtu.next = self.set2.q.val().get_bits::<14>(48);
+        if self.carry2.q.val().df {
+            self.mtu.next = self.set2.q.val().get_bits::<14>(16);
+        }
         if self.carry2.q.val().six {
             self.mtu.next = self.set2.q.val().get_bits::<14>(0);
         }

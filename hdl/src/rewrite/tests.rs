@@ -198,6 +198,7 @@ fn tables(rng: &mut StdRng, bench: &mut Bench<Rewrite>) -> Tables {
         let set = ServiceSet {
             mtu4: rng.random_range(60..200),
             mtu6: rng.random_range(80..220),
+            fragment6: rng.random_range(80..220),
             df_clear_max: [0, 60, 100, 1260][rng.random_range(0..4)],
         };
         write(
@@ -315,7 +316,11 @@ impl Model {
         let hit = rng.random_range(0..8) != 0;
         let reason = if fate == 2 { rng.random_range(1..43u64) } else { 0 };
         let hop_index = usize::from(if six { record.hop4 } else { record.hop6 });
-        let mtu = if six { set.mtu4 } else { set.mtu6 };
+        let mtu = match (six, arrived.df) {
+            (true, _) => set.mtu4,
+            (false, true) => set.mtu6,
+            (false, false) => set.fragment6,
+        };
         let (kind, expected) = match fate {
             FATE_FORWARD => (KIND_FORWARD, 0),
             2 if reason < 32 => (KIND_PUNT, reason),
@@ -354,6 +359,7 @@ impl Model {
             protocol: (protocol as u64).into(),
             reply: reply && protocol == Protocol::Icmp,
             tos: u64::from(arrived.tos).into(),
+            df: !six && arrived.df,
             hop: u64::from(arrived.hop).into(),
             l4_bytes: (l4.len() as u64).into(),
             need: need.into(),
@@ -507,4 +513,19 @@ fn random_packets_are_translated_as_the_model_does() {
 #[test]
 fn verilog_agrees() {
     run(77, 200, true);
+}
+
+#[test]
+fn punts_and_drops_are_told_apart_by_their_code() {
+    for &reason in Reason::ALL {
+        let code = reason as u64;
+        if code < u64::from(nat64_layout::FIRST_HOST_REASON) {
+            assert_eq!(
+                code < FIRST_DROP,
+                reason.kind() == nat64_layout::ReasonKind::Punt,
+                "{}",
+                reason.name()
+            );
+        }
+    }
 }
