@@ -19,8 +19,8 @@ pub struct Config {
     pub timers: Timers,
     /// Limits that protect the gateway.
     pub limits: Limits,
-    /// Activity is rounded up to multiples of this, so that a translator behind a card (whose stamps are coarse)
-    /// and one without agree to the nanosecond on when a session ends. 1 ns: exact.
+    /// Activity counts from the end of the tick of this length that it falls into, so that a translator behind a card
+    /// (whose stamps are coarse) and one without agree to the nanosecond on when a session ends. 0 or 1 ns: exact.
     pub activity_tick: Duration,
 }
 

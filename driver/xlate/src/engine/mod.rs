@@ -77,12 +77,12 @@ impl Lifetimes {
         }
     }
 
-    /// An activity time as lifetimes count it: rounded up to the tick.
+    /// An activity time as lifetimes count it: the end of its tick, as of a stamp (`nat64_layout::dump::stamp_time_ns`).
     fn round(&self, at: Time) -> Time {
         if self.tick <= 1 {
             return at;
         }
-        at.checked_next_multiple_of(self.tick).unwrap_or(Time::MAX)
+        (at / self.tick + 1).saturating_mul(self.tick)
     }
 }
 
@@ -237,11 +237,18 @@ impl Nat64 {
         });
     }
 
-    /// A card saw a packet of an installed session at `at`: refreshes the session as that packet would have. Other
+    /// A card saw a packet of an installed session at `at`: refreshes the session as that packet would have. With an
+    /// activity tick, `at` is the end of the tick the packet fell into (`nat64_layout::dump::stamp_time_ns`). Other
     /// sessions are not changed; what they do with a packet cannot be told from a time.
     pub fn touch(&mut self, id: SessionId, direction: Direction, at: Time) {
         let Some(slot) = self.sessions.slot(id) else {
             return;
+        };
+        // The end of a tick belongs to the next one.
+        let at = if self.lifetimes.tick > 1 {
+            at.saturating_sub(1)
+        } else {
+            at
         };
         if self.refreshes(slot, direction) {
             if let Some(session) = self.sessions.get_mut(slot).filter(|session| session.installed) {

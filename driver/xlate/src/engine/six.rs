@@ -361,6 +361,10 @@ impl Nat64 {
         let options = self.options4(way.set, way.unit);
         let build = |out: &mut Vec<u8>| error_six_to_four(packet, &to, &inner, &options, out);
         if let Some(owner) = self.policy.pool_owner(way.set, remote) {
+            if packet.hop_limit <= 2 {
+                // No error about an error, so nothing is sent.
+                return Err(Reason::HopLimit);
+            }
             return self.hairpin(now, way, owner, packet, None, build, effects);
         }
         let outside = self.policy.set(way.set).outside_unit;

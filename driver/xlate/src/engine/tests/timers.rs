@@ -28,24 +28,39 @@ fn a_long_jump_passes_every_stage_in_its_time() {
 }
 
 #[test]
-fn activity_is_rounded_up_to_the_tick() {
+fn activity_counts_from_the_end_of_its_tick() {
     let mut config = base();
     config.activity_tick = Duration::from_nanos(1 << 26);
     let mut lab = Lab::new(config);
-    lab.now = 5 << 26;
-    lab.udp((A, 1), (SERVER, 53));
-    assert_eq!(
-        lab.only_session().deadline,
-        (5 << 26) + 300 * SECOND,
-        "a multiple stays"
-    );
-    lab.now += 1;
-    lab.udp((A, 1), (SERVER, 53));
-    assert_eq!(lab.only_session().deadline, (6 << 26) + 300 * SECOND);
-    lab.now = (6 << 26) + 300 * SECOND - 1;
+    for (at, end) in [(5 << 26, 6u64 << 26), ((6 << 26) - 1, 6 << 26), (6 << 26, 7 << 26)] {
+        lab.now = at;
+        lab.udp((A, 1), (SERVER, 53));
+        assert_eq!(lab.only_session().deadline, end + 300 * SECOND);
+    }
+    lab.now = (7 << 26) + 300 * SECOND - 1;
     lab.pass(0);
     assert_eq!(lab.nat.session_count(), 1);
     lab.pass(1).assert_empty();
+}
+
+#[test]
+fn a_stamp_of_a_card_counts_like_the_packet_it_is_of() {
+    use nat64_layout::dump::{stamp_of, stamp_time_ns};
+    for at in [9 << 26, (9 << 26) + 1, (10 << 26) - 1, 10 << 26] {
+        let mut config = base();
+        config.activity_tick = Duration::from_nanos(1 << nat64_layout::TICK_SHIFT);
+        let (mut soft, mut card) = (Lab::new(config.clone()), Lab::new(config));
+        for lab in [&mut soft, &mut card] {
+            lab.now = 5 << 26;
+            lab.udp((A, 1), (SERVER, 53));
+            lab.now = at;
+        }
+        soft.udp((A, 1), (SERVER, 53));
+        let id = card.only_session().flow.id;
+        card.nat
+            .touch(id, Direction::SixToFour, stamp_time_ns(stamp_of(at), at + SECOND));
+        assert_eq!(card.only_session().deadline, soft.only_session().deadline, "{at}");
+    }
 }
 
 #[test]
