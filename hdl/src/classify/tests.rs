@@ -295,6 +295,7 @@ fn random_phv(rng: &mut StdRng, config: &Config) -> Phv {
         protocol: rng.random_range(1..4u64).into(),
         reply: rng.random(),
         tos: u64::from(rng.random::<u8>()).into(),
+        df: rng.random(),
         hop: u64::from(rng.random::<u8>()).into(),
         l4_bytes: u64::from(rng.random::<u16>()).into(),
         need: u64::from(rng.random::<u16>()).into(),
@@ -315,6 +316,9 @@ fn random_phv(rng: &mut StdRng, config: &Config) -> Phv {
     }
     phv
 }
+
+/// How often each fate, reason and family was seen.
+type Kinds = BTreeMap<(u64, Option<Reason>, bool), usize>;
 
 struct Driver {
     bench: Bench<Classify>,
@@ -410,7 +414,7 @@ impl Driver {
     }
 
     /// Packets in, verdicts out `LATENCY` clocks later, compared with the model.
-    fn packets(&mut self, rng: &mut StdRng, count: usize, kinds: &mut BTreeMap<(u64, Option<Reason>, bool), usize>) {
+    fn packets(&mut self, rng: &mut StdRng, count: usize, kinds: &mut Kinds) {
         let mut waiting: VecDeque<(u64, Phv)> = VecDeque::new();
         let mut left = count;
         while left > 0 || !waiting.is_empty() {
@@ -450,11 +454,11 @@ impl Driver {
     }
 }
 
-fn check(seed: u64, rounds: usize, record: bool) -> (Driver, BTreeMap<(u64, Option<Reason>, bool), usize>) {
+fn check(seed: u64, rounds: usize, record: bool) -> (Driver, Kinds) {
     println!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut driver = Driver::new(record);
-    let mut kinds = BTreeMap::new();
+    let mut kinds = Kinds::new();
     for round in 0..rounds {
         for _ in 0..if round == 0 { 60 } else { rng.random_range(0..8) } {
             driver.change(&mut rng);
