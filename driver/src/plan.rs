@@ -504,15 +504,15 @@ fn service_sets(config: &GatewayConfig) -> Result<[[u32; 2]; tables::SERVICE_SET
             .filter(|u| u.inside && u.service_set == Some(index))
             .map(|u| u.mtu)
             .min();
-        // Packets without DF are fragmented to `ipv6-mtu` by the translator; the card knows one size for all packets,
-        // so the larger ones with DF go through the host too.
-        let path = set.ipv6_mtu.max(1280);
-        let mtu6 = inside.unwrap_or(1280).min(path).min(CARD_MTU);
+        // Packets without DF are fragmented to `ipv6-mtu` by the translator; those with DF may fill the link.
+        let mtu6 = inside.unwrap_or(1280).min(CARD_MTU);
+        let fragment6 = mtu6.min(set.ipv6_mtu.max(1280));
         let mtu4 = outside.mtu.min(CARD_MTU);
         list.push(
             tables::ServiceSet {
                 mtu4,
                 mtu6,
+                fragment6,
                 df_clear_max: set.df.clear_max(),
             }
             .to_words(),

@@ -57,7 +57,8 @@ fn the_worked_example_fits() {
         plan.service_sets[0],
         tables::ServiceSet {
             mtu4: 1500,
-            mtu6: 1280,
+            mtu6: 1500,
+            fragment6: 1280,
             df_clear_max: 1260
         }
         .to_words()

@@ -64,6 +64,7 @@ struct Ip {
     four: Bit,
     six: Bit,
     tos: Bits<8>,
+    df: Bit,
     hop: Bits<8>,
     proto: Bits<8>,
     l4_bytes: Bits<16>,
@@ -325,6 +326,7 @@ impl Logic for Parse {
         self.total.next = bits_narrow(self.packet2.q.val().get_bits::<16>(448));
         self.ip3.d.next.options = self.words.val() != 5;
         self.ip3.d.next.fragment = self.packet2.q.val().get_bits::<14>(416).any();
+        self.ip3.d.next.df = false;
         if self.frame2.q.val().six {
             self.total.next = bits_narrow(self.packet2.q.val().get_bits::<16>(432));
             self.ip3.d.next.tos = bits_narrow(self.packet2.q.val().get_bits::<8>(468));
@@ -336,6 +338,7 @@ impl Logic for Parse {
             self.destination3.d.next = self.packet2.q.val().get_bits::<128>(160);
             self.l43.d.next = self.packet2.q.val().get_bits::<160>(0);
         } else {
+            self.ip3.d.next.df = self.packet2.q.val().get_bit(430);
             self.ip3.d.next.tos = bits_narrow(self.packet2.q.val().get_bits::<8>(464));
             self.ip3.d.next.hop = bits_narrow(self.packet2.q.val().get_bits::<8>(408));
             self.ip3.d.next.proto = bits_narrow(self.packet2.q.val().get_bits::<8>(400));
@@ -436,6 +439,7 @@ impl Logic for Parse {
             self.phv4.d.next.protocol = self.protocol_icmp.val();
         }
         self.phv4.d.next.tos = self.ip3.q.val().tos;
+        self.phv4.d.next.df = self.ip3.q.val().df;
         self.phv4.d.next.hop = self.hop.val();
         self.phv4.d.next.l4_bytes = self.l4_bytes.val();
         self.phv4.d.next.need = self.ip3.q.val().need;

@@ -42,6 +42,8 @@ pub struct Phv {
     pub reply: Bit,
     /// ToS or traffic class.
     pub tos: Bits<8>,
+    /// Don't Fragment is set (IPv4; 0 for IPv6).
+    pub df: Bit,
     /// TTL or hop limit on arrival.
     pub hop: Bits<8>,
     /// Bytes of the transport header and payload, from the IP header.

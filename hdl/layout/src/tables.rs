@@ -225,13 +225,16 @@ impl NextHop {
 /// What packets of a service set are translated with.
 ///
 /// Word 0: IPv4 MTU 13:0, IPv6 MTU 29:16 (largest IP packet the card sends on that side). Word 1: largest IPv4
-/// total length sent with DF clear 15:0 (0: DF is always set), valid 31.
+/// total length sent with DF clear 15:0 (0: DF is always set), largest IPv6 packet made from an IPv4 packet without DF
+/// 29:16 (larger ones are fragmented by the host, RFC 7915 section 4.1), valid 31.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceSet {
     /// Largest IPv4 packet out, bytes.
     pub mtu4: u16,
     /// Largest IPv6 packet out, bytes.
     pub mtu6: u16,
+    /// Largest IPv6 packet made from an IPv4 packet without DF, bytes.
+    pub fragment6: u16,
     /// IPv4 total length up to which DF is clear; 0 keeps DF set on all.
     pub df_clear_max: u16,
 }
@@ -241,7 +244,7 @@ impl ServiceSet {
     pub const fn to_words(&self) -> [u32; 2] {
         [
             self.mtu4 as u32 & 0x3fff | (self.mtu6 as u32 & 0x3fff) << 16,
-            self.df_clear_max as u32 | VALID,
+            self.df_clear_max as u32 | (self.fragment6 as u32 & 0x3fff) << 16 | VALID,
         ]
     }
 }

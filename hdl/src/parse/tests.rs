@@ -15,7 +15,7 @@ struct Parsed {
     reason: Option<Reason>,
     need: usize,
     /// ToS, hop, source, destination; when the IP header is good.
-    ip: Option<(u8, u8, u128, u128)>,
+    ip: Option<(u8, bool, u8, u128, u128)>,
     /// Protocol, reply, transport bytes and header; when nothing before the transport header keeps the packet out.
     transport: Option<(Protocol, bool, usize, Vec<u8>)>,
 }
@@ -71,7 +71,7 @@ fn model_four(p: &mut Parsed, l3: &[u8], before: usize) {
         return;
     }
     p.need = (before + total).min(0xffff);
-    p.ip = Some((l3[1], l3[8], number(&l3[12..16]), number(&l3[16..20])));
+    p.ip = Some((l3[1], l3[6] & 0x40 != 0, l3[8], number(&l3[12..16]), number(&l3[16..20])));
     let protocol = Protocol::ALL.into_iter().find(|q| q.ipv4() == l3[9]);
     p.reason = if header > 20 {
         Some(Reason::Ipv4Options)
@@ -91,7 +91,7 @@ fn model_six(p: &mut Parsed, l3: &[u8], before: usize) {
     let payload = be16(l3, 4);
     p.need = (before + 40 + payload).min(0xffff);
     let class = l3[0] << 4 | l3[1] >> 4;
-    p.ip = Some((class, l3[7], number(&l3[8..24]), number(&l3[24..40])));
+    p.ip = Some((class, false, l3[7], number(&l3[8..24]), number(&l3[24..40])));
     let protocol = match l3[6] {
         6 => Some(Protocol::Tcp),
         17 => Some(Protocol::Udp),
@@ -278,7 +278,7 @@ fn seen(phv: &Phv, want: &Parsed) -> Parsed {
         need: phv.need.index(),
         ip: want.ip.map(|_| {
             let (tos, hop) = (phv.tos.index() as u8, phv.hop.index() as u8);
-            (tos, hop, wide(phv.source), wide(phv.destination))
+            (tos, phv.df, hop, wide(phv.source), wide(phv.destination))
         }),
         transport: want.transport.as_ref().map(|_| {
             let protocol = Protocol::ALL.into_iter().find(|&q| q as usize == phv.protocol.index());
