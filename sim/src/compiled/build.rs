@@ -14,6 +14,33 @@ use std::time::Duration;
 use crate::engine::{EngineError, IDLE_CLOCKS, READS_OUTSTANDING, READ_CLOCKS};
 
 const HARNESS: &str = include_str!("harness.cpp");
+/// Options of verilator. The export is Verilog-2005: words that only SystemVerilog reserves are names in it.
+const OPTIONS: &[&str] = &[
+    "--default-language",
+    "1364-2005",
+    "--cc",
+    "--exe",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--noassert",
+    "--no-timing",
+    "-Wno-lint",
+    "-Wno-style",
+    "-Wno-fatal",
+    "--top-module",
+    "top",
+    "--prefix",
+    "Vcore",
+    "--Mdir",
+    "obj",
+    "--output-split",
+    "20000",
+    "-o",
+    "../core",
+];
 
 /// The directory cargo builds into: the nearest one above this program that cargo marked as such, else `target`
 /// in the present directory.
@@ -79,7 +106,7 @@ pub fn build(verilog: &str) -> Result<PathBuf, EngineError> {
     let constants = format!(
         "-DNAT64_IDLE_CLOCKS={IDLE_CLOCKS} -DNAT64_READ_CLOCKS={READ_CLOCKS} -DNAT64_READS_OUTSTANDING={READS_OUTSTANDING}"
     );
-    let name = name_of(&[verilog, HARNESS, &version, &constants]);
+    let name = name_of(&[verilog, HARNESS, &version, &constants, &OPTIONS.join(" ")]);
     let root = target_dir().join("nat64-compiled");
     let done = root.join(&name);
     let program = done.join("core");
@@ -117,40 +144,12 @@ pub fn build(verilog: &str) -> Result<PathBuf, EngineError> {
     spinner.set_message("compiled engine (built once): verilator");
     let output = run(
         "verilator",
-        Command::new("verilator")
-            .current_dir(&dir)
-            .args([
-                "--cc",
-                "--exe",
-                "-O3",
-                "--x-assign",
-                "fast",
-                "--x-initial",
-                "fast",
-                "--noassert",
-                "--no-timing",
-            ])
-            .args([
-                "-Wno-lint",
-                "-Wno-style",
-                "-Wno-fatal",
-                "--top-module",
-                "top",
-                "--prefix",
-                "Vcore",
-                "--Mdir",
-                "obj",
-            ])
-            .args([
-                "--output-split",
-                "20000",
-                "-CFLAGS",
-                &constants,
-                "-o",
-                "../core",
-                "core.v",
-                "harness.cpp",
-            ]),
+        Command::new("verilator").current_dir(&dir).args(OPTIONS).args([
+            "-CFLAGS",
+            &constants,
+            "core.v",
+            "harness.cpp",
+        ]),
     )?;
     check("verilator", &output)?;
 
