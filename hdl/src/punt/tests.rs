@@ -202,6 +202,11 @@ fn run<const W: usize, const LB: usize>(
             assert_eq!(number(u.head.val()), irqs, "seed {seed}");
             let newest = host.descriptor(irqs as u32 - 1);
             assert_eq!(
+                newest.own,
+                own_phase(irqs as u32 - 1, LOG2),
+                "seed {seed}: interrupt before OWN is written"
+            );
+            assert_eq!(
                 newest.sequence + 1,
                 irqs as u32,
                 "seed {seed}: interrupt before the slot is written"
