@@ -17,9 +17,18 @@ impl Default for Quiet {
 }
 
 /// A block with a clock input, as test benches and engines step it.
+///
+/// In the simulator every change of the clock line, up or down, is one clock: nothing in this gateware acts on a falling
+/// edge, and simulating it would settle the whole design once more for nothing. The Verilog has rising edges only.
 pub trait Clocked: Block {
-    /// Sets the clock line; takes effect with the next `update_all`.
-    fn set_clock(&mut self, high: bool);
+    /// The next clock edge; takes effect with the next `update_all`.
+    fn toggle_clock(&mut self);
+}
+
+/// Whether a leaf sees a clock edge in this pass; see [`Clocked`].
+#[inline(always)]
+pub fn ticks(clock: &Signal<In, Clock>) -> bool {
+    clock.pos_edge() || clock.neg_edge()
 }
 
 /// A register with power-on value zero.
@@ -48,7 +57,7 @@ impl<T: Synth> Default for Reg<T> {
 impl<T: Synth> Logic for Reg<T> {
     #[inline(always)]
     fn update(&mut self) {
-        if self.clock.pos_edge() {
+        if ticks(&self.clock) {
             self.q.next = self.d.val();
         }
     }
@@ -102,7 +111,7 @@ impl<T: Synth, const N: usize> Default for BlockRam<T, N> {
 
 impl<T: Synth, const N: usize> Logic for BlockRam<T, N> {
     fn update(&mut self) {
-        if self.clock.pos_edge() {
+        if ticks(&self.clock) {
             self.read_data.next = self._pipe;
             self._pipe = self._memory[self.read_address.val().index()];
             if self.write.val() {
@@ -161,7 +170,7 @@ impl<T: Synth, const N: usize> Default for LutRam<T, N> {
 
 impl<T: Synth, const N: usize> Logic for LutRam<T, N> {
     fn update(&mut self) {
-        if self.clock.pos_edge() && self.write.val() {
+        if ticks(&self.clock) && self.write.val() {
             self._memory[self.write_address.val().index()] = self.write_data.val();
         }
         self.read_data.next = self._memory[self.read_address.val().index()];

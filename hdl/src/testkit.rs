@@ -77,7 +77,6 @@ impl<B: Clocked> Bench<B> {
     /// The same for a block that is too large for the stack.
     pub fn from_box(mut uut: Box<B>) -> Self {
         uut.connect_all();
-        uut.set_clock(false);
         settle(uut.as_mut());
         Self {
             uut,
@@ -111,9 +110,7 @@ impl<B: Clocked> Bench<B> {
                 .collect();
             self.lines.push(line.join(" "));
         }
-        self.uut.set_clock(true);
-        settle(self.uut.as_mut());
-        self.uut.set_clock(false);
+        self.uut.toggle_clock();
         settle(self.uut.as_mut());
         self.clocks += 1;
     }

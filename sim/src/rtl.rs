@@ -1,10 +1,11 @@
 //! The reference engine: the RustHDL core itself, stepped without RustHDL's testbench threads.
 //!
-//! A clock is two settlings of the whole core: one after the inputs changed (with the falling edge, on which nothing
-//! happens), one after the rising edge. Both go on until no signal moves.
+//! A clock is two settlings of the core: one after the inputs changed, one after the edge. Both go on until no signal moves,
+//! and blocks that have settled are not visited.
 
 use nat64_driver::HostMemory;
 use nat64_hdl::core::Core64;
+use nat64_hdl::prim::Clocked;
 use nat64_hdl::testkit::settle;
 use rust_hdl::prelude::*;
 
@@ -25,7 +26,6 @@ impl Rtl {
     pub fn new() -> Self {
         let mut core = Box::<Core64>::default();
         core.connect_all();
-        core.clock.next = false.into();
         settle(core.as_mut());
         Self { core }
     }
@@ -84,7 +84,6 @@ impl PinEngine for Rtl {
         core.md_data.next = pins.md_data.into();
         core.md_last.next = pins.md_last;
         core.md_error.next = pins.md_error;
-        core.clock.next = false.into();
         settle(core);
         let mut out = PinsOut {
             csr_done: core.csr_done.val(),
@@ -104,7 +103,7 @@ impl PinEngine for Rtl {
         };
         sample!(core, out, 0, tx0_valid tx0_data tx0_count tx0_first tx0_last tx0_error rx0_ready);
         sample!(core, out, 1, tx1_valid tx1_data tx1_count tx1_first tx1_last tx1_error rx1_ready);
-        core.clock.next = true.into();
+        core.toggle_clock();
         settle(core);
         out
     }

@@ -41,7 +41,7 @@ pub struct StagedWords {
 
 impl Logic for StagedWords {
     fn update(&mut self) {
-        if self.clock.pos_edge() && self.write.val() {
+        if crate::prim::ticks(&self.clock) && self.write.val() {
             let word = self.word.val().index();
             if word < RECORD_WORDS - 1 {
                 let data: u64 = self.data.val().into();

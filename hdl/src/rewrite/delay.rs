@@ -34,7 +34,7 @@ impl<T: Synth, const N: usize> Default for Delay<T, N> {
 
 impl<T: Synth, const N: usize> Logic for Delay<T, N> {
     fn update(&mut self) {
-        if self.clock.pos_edge() {
+        if crate::prim::ticks(&self.clock) {
             self.q.next = self._memory[self._at];
             self._memory[self._at] = self.d.val();
             self._at = (self._at + 1) % (N - 1);
