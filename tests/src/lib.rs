@@ -1,6 +1,8 @@
-//! What the tests that cross crates share: seeded traffic and captures of it.
+//! What the tests that cross crates share: seeded traffic, captures of it, a card on a rig, the simulator's program.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
 pub mod capture;
+pub mod program;
+pub mod rig;
 pub mod traffic;
