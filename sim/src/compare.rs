@@ -8,8 +8,9 @@
 //!
 //! What counts as equal:
 //! * On each port the same packets in the same order, byte for byte. The order between ports is free.
-//! * The Identification of an IPv4 packet sent with DF clear is the translator's free choice (RFC 7915 section 5.1), so
-//!   it is masked, and with it the header checksum, after both checksums were found right.
+//! * The Identification of an IPv4 packet that is no fragment comes from a generator (RFC 7915 section 5.1), and with DF
+//!   set any value will do (RFC 6864 section 4.1): it is masked, and with it the header checksum, after both checksums
+//!   were found right.
 //! * The packet was dropped by both, for the same reason. Punts are how a card works, not what it decides.
 //!
 //! Totals that the two must share (sessions, BIB entries) are compared when they are asked for.
@@ -210,8 +211,7 @@ fn ipv4_at(bytes: &[u8], link: LinkType) -> Option<usize> {
     (bytes.get(at)? >> 4 == 4 && bytes.len() >= at + 20).then_some(at)
 }
 
-/// Zeroes Identification and header checksum of an IPv4 packet with DF clear and no fragment, when its checksum is
-/// right.
+/// Zeroes Identification and header checksum of an IPv4 packet that is no fragment, when its checksum is right.
 fn mask_free_ident(bytes: &mut [u8], link: LinkType) -> Result<(), &'static str> {
     let Some(at) = ipv4_at(bytes, link) else { return Ok(()) };
     let length = usize::from(bytes[at] & 15) * 4;
@@ -227,7 +227,7 @@ fn mask_free_ident(bytes: &mut [u8], link: LinkType) -> Result<(), &'static str>
         return Err("the IPv4 header checksum is wrong");
     }
     let fragment = u16::from_be_bytes([header[6], header[7]]);
-    if fragment & 0x4000 == 0 && fragment & 0x3fff == 0 {
+    if fragment & 0x3fff == 0 {
         header[4..6].fill(0);
         header[10..12].fill(0);
     }
@@ -426,10 +426,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_identification_of_packets_with_df_clear_is_free() {
+    fn only_the_identification_of_whole_packets_is_free() {
         let masked = |mut bytes: Vec<u8>| mask_free_ident(&mut bytes, LinkType::Raw).map(|()| bytes);
         assert_eq!(masked(packet(7, false)), masked(packet(9, false)));
-        assert_ne!(masked(packet(7, true)), masked(packet(9, true)));
+        assert_eq!(masked(packet(7, true)), masked(packet(9, true)));
+        assert_ne!(masked(packet(7, false)), masked(packet(7, true)));
         let mut wrong = packet(7, false);
         wrong[10] ^= 1;
         assert_eq!(masked(wrong), Err("the IPv4 header checksum is wrong"));
