@@ -596,19 +596,33 @@ impl Gateway {
         if self.config.ports[arrival.port].policy == PortPolicy::Forward && !self.is_ours(unit, packet) {
             return self.no_match(arrival, Reason::NoRule);
         }
-        if self.config.link_type == LinkType::Ethernet {
-            if let Some(address) = neigh::source_of(packet) {
-                let mut out = neigh::Output::default();
-                self.neighbours.learn(now, unit, address, source, &mut out);
-                self.apply(now, out)?;
-            }
-        }
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
         self.xlate.step(now, unit, packet, &mut effects);
-        let ended = self.perform(now, &effects, Some(arrival));
+        let learned = self.learn(now, unit, packet, source, &effects);
+        let ended = learned.and_then(|()| self.perform(now, &effects, Some(arrival)));
         self.effects = effects;
         ended
+    }
+
+    /// Auto last hop: where a packet came from is where answers go, if it came to anything. Damaged packets and those
+    /// of no rule teach nothing, with a card (which drops them itself) and without.
+    fn learn(
+        &mut self,
+        now: Time,
+        unit: usize,
+        packet: &[u8],
+        source: link::Mac,
+        effects: &Effects,
+    ) -> Result<(), GatewayError> {
+        let useful = effects.iter().any(|effect| matches!(effect, Effect::Send { .. }));
+        let address = neigh::source_of(packet).filter(|_| useful && self.config.link_type == LinkType::Ethernet);
+        if let Some(address) = address {
+            let mut out = neigh::Output::default();
+            self.neighbours.learn(now, unit, address, source, &mut out);
+            self.apply(now, out)?;
+        }
+        Ok(())
     }
 
     /// Whether a packet is to a prefix or a pool address of its unit's service set, as the card's classifier sees it.

@@ -479,7 +479,8 @@ impl Neighbours {
     }
 
     /// A frame with this source came in on a unit: learned when the unit has auto last hop, and in any case a sign that
-    /// the neighbour is alive.
+    /// the neighbour is alive. What is known is not changed: else one packet with a foreign source address would turn
+    /// away its owner's traffic. A neighbour that really moves says so by ARP or neighbour discovery.
     pub fn learn(&mut self, now: Time, unit: usize, source: IpAddr, mac: Mac, out: &mut Output) {
         let usable = match source {
             IpAddr::V4(a) => !(a.is_unspecified() || a.is_multicast() || a.is_broadcast() || a.is_loopback()),
@@ -491,7 +492,7 @@ impl Neighbours {
         match self.table.get_mut(&key) {
             Some(entry) => match entry.state {
                 State::Known { mac: old, .. } if old == mac => entry.heard = now,
-                State::Known { learned: false, .. } => {}
+                State::Known { .. } => {}
                 _ if auto => self.set(now, key, mac, true, out),
                 _ => {}
             },
