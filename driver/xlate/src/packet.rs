@@ -360,12 +360,15 @@ impl<'a> Packet4<'a> {
         if first >> 4 != 4 || payload_at < IPV4_HEADER {
             return Err(Reason::BadHeader);
         }
-        if bytes.len() < payload_at {
+        if bytes.len() < IPV4_HEADER {
             return Err(Reason::Truncated);
         }
         let length = usize::from(be16(bytes, 2));
         if length < payload_at {
             return Err(Reason::BadHeader);
+        }
+        if bytes.len() < payload_at {
+            return Err(Reason::Truncated);
         }
         if checksum::fold(header_sum(&bytes[..payload_at])) != 0xffff {
             return Err(Reason::BadIpv4Checksum);
