@@ -186,8 +186,11 @@ fn difference(first: &Output, second: &Output, link: LinkType) -> Option<String>
 /// One name for what card and host call differently.
 const fn normal(reason: Reason) -> Reason {
     match reason {
-        // The host says why a frame belongs to nobody, the card's policy only that it does.
-        Reason::NoRule | Reason::NoUnit | Reason::NoTranslation | Reason::NotForUs => Reason::PolicyDrop,
+        // The host says why a frame belongs to nobody, the card's policy only that it does; a packet of no rule may have
+        // an impossible address too, at which the host looks first.
+        Reason::NoRule | Reason::NoUnit | Reason::NoTranslation | Reason::NotForUs | Reason::BadAddress => {
+            Reason::PolicyDrop
+        }
         other => other,
     }
 }
