@@ -190,6 +190,8 @@ reasons! {
     EifFlowLimit = 94, Drop;
     /// The configured maximum of BIB entries is reached.
     BibLimit = 95, Drop;
+    /// It cannot go on, and no error may be sent about it (ICMP error, later fragment, sender that is no host).
+    NotAnswered = 96, Drop;
 
     // ---- the host: refusals of the driver -------------------------------------------------------------------------
     /// Next hop did not answer ARP or neighbour discovery.
