@@ -9,11 +9,25 @@ fn main() {
         eprintln!("usage: traffic SEED COUNT DIR [INSIDE_VID OUTSIDE_VID PERCENT]");
         std::process::exit(2);
     };
-    let vlans = number(3).zip(number(4)).zip(number(5)).map(|((i, o), p)| (i as u16, o as u16, p as u32));
-    let frames: Vec<_> = Traffic::new(seed, Mix { vlans, ..Mix::default() }).take(count as usize).collect();
+    let vlans = number(3)
+        .zip(number(4))
+        .zip(number(5))
+        .map(|((i, o), p)| (i as u16, o as u16, p as u32));
+    let frames: Vec<_> = Traffic::new(
+        seed,
+        Mix {
+            vlans,
+            ..Mix::default()
+        },
+    )
+    .take(count as usize)
+    .collect();
     for (name, side) in [("inside", Side::Inside), ("outside", Side::Outside)] {
         let file = std::path::Path::new(dir).join(format!("{name}.pcap"));
-        let list = frames.iter().filter(|f| f.side == side).map(|f| (f.time, f.bytes.clone()));
+        let list = frames
+            .iter()
+            .filter(|f| f.side == side)
+            .map(|f| (f.time, f.bytes.clone()));
         if let Err(error) = write_ethernet(&file, list) {
             eprintln!("{}: {error}", file.display());
             std::process::exit(1);

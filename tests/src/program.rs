@@ -6,7 +6,10 @@ use std::sync::OnceLock;
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace is there")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the workspace is there")
 }
 
 /// A call of `nat64-sim`, run in the root of the workspace; built first, since Cargo does not build the programs of other
@@ -23,7 +26,10 @@ pub fn nat64_sim() -> Command {
         assert!(status.success(), "nat64-sim builds");
         // target/debug/deps/test-123 -> target/debug/nat64-sim
         let test = std::env::current_exe().expect("a test has a path");
-        test.ancestors().nth(2).expect("it lies in target/debug/deps").join("nat64-sim")
+        test.ancestors()
+            .nth(2)
+            .expect("it lies in target/debug/deps")
+            .join("nat64-sim")
     });
     let mut command = Command::new(program);
     command.current_dir(workspace());
@@ -32,8 +38,15 @@ pub fn nat64_sim() -> Command {
 
 /// Runs a command that must end well; gives its standard output.
 pub fn output(command: &mut Command) -> String {
-    let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; run `cargo xtask setup`"));
+    let out = command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?}: {e}; run `cargo xtask setup`"));
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(out.status.success(), "{command:?}: {}\n{}{text}", out.status, String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "{command:?}: {}\n{}{text}",
+        out.status,
+        String::from_utf8_lossy(&out.stderr)
+    );
     text
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nat64_driver::card::{Card, CardOptions};
 use nat64_driver::gateway::Gateway;
 use nat64_driver::{GatewayConfig, LinkType};
-use nat64_host::config::{BuildOptions, build, parse_curly};
+use nat64_host::config::{build, parse_curly, BuildOptions};
 use nat64_sim::card::{SimCard, Wire};
 use nat64_sim::engine::TxFrame;
 use nat64_sim::pins::{Bench, PinEngine, PinsIn, PinsOut};
@@ -33,7 +33,11 @@ struct Recorder {
 impl PinEngine for Recorder {
     fn clock(&mut self, pins: &PinsIn) -> PinsOut {
         let out = self.rtl.clock(pins);
-        self.record.0.lock().unwrap_or_else(PoisonError::into_inner).push((*pins, out));
+        self.record
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((*pins, out));
         out
     }
 
@@ -53,7 +57,12 @@ pub fn example(name: &str) -> GatewayConfig {
 /// A configuration from text in curly form, for Ethernet.
 pub fn configuration(text: &str) -> GatewayConfig {
     let tree = parse_curly(text, "test").unwrap_or_else(|e| panic!("{e}"));
-    match build(&tree, BuildOptions { link_type: LinkType::Ethernet }) {
+    match build(
+        &tree,
+        BuildOptions {
+            link_type: LinkType::Ethernet,
+        },
+    ) {
         Ok((config, _)) => config,
         Err(problems) => panic!("{problems:?}"),
     }
@@ -74,7 +83,13 @@ pub struct Rig {
 impl Rig {
     /// A gateway with this configuration.
     pub fn new(config: GatewayConfig) -> Self {
-        Self::with_options(config, CardOptions { clear: false, ..CardOptions::default() })
+        Self::with_options(
+            config,
+            CardOptions {
+                clear: false,
+                ..CardOptions::default()
+            },
+        )
     }
 
     /// The same with other rings.
@@ -82,7 +97,13 @@ impl Rig {
         let record = Record::default();
         let inner = record.clone();
         let sim = SimCard::start(Box::new(move |memory| {
-            Ok(Box::new(Bench::new(Recorder { rtl: Rtl::new(), record: inner }, memory)))
+            Ok(Box::new(Bench::new(
+                Recorder {
+                    rtl: Rtl::new(),
+                    record: inner,
+                },
+                memory,
+            )))
         }))
         .unwrap_or_else(|e| panic!("{e}"));
         let card = Card::open(Box::new(sim.transport()), options).unwrap_or_else(|e| panic!("{e}"));
@@ -90,7 +111,12 @@ impl Rig {
         let wire = sim.wire();
         let now = 1_000_000_000;
         wire.set_time(now);
-        Self { gateway, wire, record, now }
+        Self {
+            gateway,
+            wire,
+            record,
+            now,
+        }
     }
 
     /// Runs card and slow path until neither has anything to do; gives what left.

@@ -2,7 +2,7 @@
 
 use nat64_driver::card::CardOptions;
 use nat64_layout::Reason;
-use nat64_tests::rig::{Rig, client_udp, configuration, example, server_arp, server_udp};
+use nat64_tests::rig::{client_udp, configuration, example, server_arp, server_udp, Rig};
 
 const POOL: [u8; 4] = [203, 0, 113, 1];
 
@@ -12,7 +12,11 @@ fn first_session_works(rig: &mut Rig) {
     assert_eq!(rig.send(0, &client_udp(1, 40_000, 100)).len(), 1);
     assert_eq!(rig.send(1, &server_udp(POOL, 1024, 100)).len(), 1);
     let after = rig.gateway.card_counters().unwrap().unwrap().translated();
-    assert_eq!([after[0] - before[0], after[1] - before[1]], [1, 1], "the card itself translates it");
+    assert_eq!(
+        [after[0] - before[0], after[1] - before[1]],
+        [1, 1],
+        "the card itself translates it"
+    );
 }
 
 #[test]
@@ -41,7 +45,9 @@ fn a_full_session_table_leaves_new_sessions_in_software() {
 #[test]
 fn an_empty_pool_refuses_new_sessions_only() {
     let text = std::fs::read_to_string(nat64_tests::program::workspace().join("examples/seed.conf")).unwrap();
-    let text = text.replace("automatic;", "range low 1024 high 1027;").replace("203.0.113.0/24", "203.0.113.1/32");
+    let text = text
+        .replace("automatic;", "range low 1024 high 1027;")
+        .replace("203.0.113.0/24", "203.0.113.1/32");
     let mut rig = Rig::new(configuration(&text));
     rig.send(1, &server_arp(POOL));
     for i in 0..4 {
@@ -57,12 +63,19 @@ fn an_empty_pool_refuses_new_sessions_only() {
 
 #[test]
 fn a_full_exception_ring_drops_and_counts_and_spares_the_fast_path() {
-    let options = CardOptions { exception_log2: 2, clear: false, ..CardOptions::default() };
+    let options = CardOptions {
+        exception_log2: 2,
+        clear: false,
+        ..CardOptions::default()
+    };
     let mut rig = Rig::with_options(example("seed.conf"), options);
     rig.send(1, &server_arp(POOL));
     rig.send(0, &client_udp(1, 40_000, 100));
     let count = |rig: &mut Rig, reason| rig.gateway.card_counters().unwrap().unwrap().reason(reason);
-    let (full, missed) = (count(&mut rig, Reason::ExceptionRingFull), count(&mut rig, Reason::NoSession));
+    let (full, missed) = (
+        count(&mut rig, Reason::ExceptionRingFull),
+        count(&mut rig, Reason::NoSession),
+    );
     // the host sleeps: nobody empties the ring of four slots
     for i in 0..20 {
         rig.wire.rx(0, &client_udp(2, 50_000 + i, 80), false);

@@ -2,7 +2,7 @@
 
 use nat64_layout::PORTS;
 use nat64_sim::engine::TxFrame;
-use nat64_tests::rig::{Clock, Rig, client_udp, example, server_arp, server_udp};
+use nat64_tests::rig::{client_udp, example, server_arp, server_udp, Clock, Rig};
 
 const POOL: [u8; 4] = [203, 0, 113, 1];
 
@@ -13,7 +13,11 @@ fn rig() -> Rig {
     rig.send(0, &client_udp(1, 40_000, 100));
     let sent = rig.send(0, &client_udp(1, 40_000, 100));
     assert_eq!(sent.len(), 1);
-    let card = rig.gateway.card_counters().expect("the card answers").expect("there is a card");
+    let card = rig
+        .gateway
+        .card_counters()
+        .expect("the card answers")
+        .expect("there is a card");
     assert_eq!(card.translated(), [1, 0], "the second packet is the card's own");
     rig
 }
@@ -84,7 +88,11 @@ fn latency_is_fixed_and_as_the_card_says() {
     let told = rig.gateway.card().expect("there is a card").datapath().latency() as usize;
     for length in [62, 64, 80, 88, 90, 100, 128, 300, 777, 1400, 1494] {
         for port in 0..2u8 {
-            let frame = if port == 0 { client_udp(1, 40_000, length) } else { server_udp(POOL, 1024, length) };
+            let frame = if port == 0 {
+                client_udp(1, 40_000, length)
+            } else {
+                server_udp(POOL, 1024, length)
+            };
             let (record, _) = burst(&mut rig, port, &frame, 1);
             let (into, out) = firsts(&record);
             assert_eq!(out[0] - into[0], told, "port {port}, {length} bytes");
