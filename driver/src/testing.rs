@@ -94,7 +94,7 @@ pub fn gateway_config() -> GatewayConfig {
                     then: translate("64:ff9b::", 96),
                 }],
                 outside_unit: 1,
-                strict_well_known_prefix: false,
+                well_known_prefix: nat64_xlate::config::WellKnownPrefix::Any,
                 ..ServiceSet::default()
             }],
             pools: vec![Pool {

@@ -8,6 +8,7 @@ use nat64_layout::tables::PortPolicy;
 use nat64_layout::Protocol;
 use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, Refresh, TcpNonSyn, Timers, Translate,
+    WellKnownPrefix,
 };
 
 const SEED: &str = include_str!("../../examples/seed.conf");
@@ -767,7 +768,15 @@ fn service_set_options() {
         (set.eim_scope, set.on_conflict),
         (EimScope::ServiceSet, OnConflict::Drop)
     );
-    assert!(!set.strict_well_known_prefix && !set.outside_tcp_open);
+    assert_eq!(set.well_known_prefix, WellKnownPrefix::Any);
+    assert!(!set.outside_tcp_open);
+    for (statement, rule) in [
+        (None, WellKnownPrefix::Documentation),
+        (Some("set {own} strict-well-known-prefix"), WellKnownPrefix::Strict),
+    ] {
+        let (gateway, _) = built(statement.as_slice());
+        assert_eq!(gateway.xlate.service_sets[0].well_known_prefix, rule);
+    }
     let binding = &set.static_bindings[0];
     assert_eq!(
         (binding.protocol, binding.inside, binding.outside, binding.term),

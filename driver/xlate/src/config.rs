@@ -54,7 +54,8 @@ pub struct ServiceSet {
     pub outside_unit: usize,
     /// DF and Identification of IPv4 packets we make.
     pub df: DfPolicy,
-    /// `no-v6-frag-header`.
+    /// `no-v6-frag-header`: no packet that comes whole gets a Fragment header; those without DF are treated as those
+    /// with it, so the link's MTU decides and Fragmentation Needed is the answer. Fragments keep their header.
     pub no_v6_frag_header: bool,
     /// `ipv6-mtu`: path MTU of the IPv6 network, 1280 to 9192.
     pub ipv6_mtu: u16,
@@ -78,8 +79,8 @@ pub struct ServiceSet {
     pub max_setup_rate: Option<u32>,
     /// `tcp-mss`: clamp of the MSS option in SYN segments.
     pub tcp_mss: Option<u16>,
-    /// Refuse non-global IPv4 addresses under 64:ff9b::/96 (RFC 6052 section 3.1).
-    pub strict_well_known_prefix: bool,
+    /// Which IPv4 addresses may stand under 64:ff9b::/96 (RFC 6052 section 3.1).
+    pub well_known_prefix: WellKnownPrefix,
     /// IPv4-initiated TCP may open sessions through an existing mapping (RFC 6146 section 3.5.2).
     pub outside_tcp_open: bool,
     /// Static BIB entries.
@@ -107,12 +108,25 @@ impl Default for ServiceSet {
             max_sessions: None,
             max_setup_rate: None,
             tcp_mss: None,
-            strict_well_known_prefix: true,
+            well_known_prefix: WellKnownPrefix::Documentation,
             outside_tcp_open: true,
             static_bindings: Vec::new(),
             log_sessions: false,
         }
     }
+}
+
+/// IPv4 addresses that may stand under the well-known prefix. Other prefixes take any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WellKnownPrefix {
+    /// Global addresses, and those of the three documentation networks (RFC 5737), which stand for global ones: RFC
+    /// 6146 section 1.2.2 itself walks 192.0.2.1 through 64:ff9b::/96.
+    #[default]
+    Documentation,
+    /// Global addresses only, the letter of RFC 6052 (`strict-well-known-prefix`).
+    Strict,
+    /// Any address (`no-strict-well-known-prefix`).
+    Any,
 }
 
 /// Don't Fragment in IPv4 packets made from unfragmented IPv6 packets.

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::checksum;
 use crate::packet::{addr4, addr6, be16};
-use crate::rfc6052::Pref64;
+use crate::rfc6052::{is_documentation, is_global, Pref64};
 
 /// What to do with addresses in extensions; by default nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,7 +99,12 @@ fn interface(object: &[u8], prefix: &Pref64, toward: Toward) -> Option<Vec<u8>> 
     let address = object.get(at + 4..)?;
     let (afi, octets, skip) = match (be16(object, at), toward) {
         (AFI4, Toward::Six) if address.len() >= 4 => {
-            let translated: Ipv6Addr = prefix.embed(addr4(address, 0));
+            let address = addr4(address, 0);
+            // A router's private address must not appear under the well-known prefix (RFC 6052 section 3.1).
+            if prefix.is_well_known() && !is_global(address) && !is_documentation(address) {
+                return None;
+            }
+            let translated: Ipv6Addr = prefix.embed(address);
             (AFI6, translated.octets().to_vec(), 4)
         }
         (AFI6, Toward::Four) if address.len() >= 16 => {

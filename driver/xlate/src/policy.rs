@@ -4,11 +4,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Protocol, Reason};
 
-use crate::config::{Action, Config, Match, Pool, PrefixMatch, ServiceSet, Term, Translate};
+use crate::config::{Action, Config, Match, Pool, PrefixMatch, ServiceSet, Term, Translate, WellKnownPrefix};
 use crate::effect::Time;
 use crate::pool::deterministic::{Deterministic, DeterministicError};
 use crate::pool::MAX_ADDRESSES;
-use crate::rfc6052::{is_global, Pref64, Pref64Error};
+use crate::rfc6052::{is_documentation, is_global, Pref64, Pref64Error};
 
 /// Addresses that are never used for NAT (reserved, loopback, multicast).
 const RESERVED: [(Ipv4Addr, u8); 9] = [
@@ -299,9 +299,14 @@ impl Policy {
 
     /// Whether RFC 6052 section 3.1 lets the prefix represent the address in this set.
     pub fn may_embed(&self, set: u16, prefix: u16, address: Ipv4Addr) -> bool {
-        !(self.set(set).strict_well_known_prefix && self.prefixes[usize::from(prefix)].is_well_known())
-            || is_global(address)
-            || self.sets[usize::from(set)].owns(address)
+        let allowed = match self.set(set).well_known_prefix {
+            WellKnownPrefix::Any => return true,
+            _ if !self.prefixes[usize::from(prefix)].is_well_known() => return true,
+            WellKnownPrefix::Documentation => is_global(address) || is_documentation(address),
+            WellKnownPrefix::Strict => is_global(address),
+        };
+        // Our own addresses stand under it when one client talks to another.
+        allowed || self.sets[usize::from(set)].owns(address)
     }
 
     /// The service set a pool address belongs to, `first` if it is one of its own.

@@ -153,12 +153,32 @@ pub const NOT_GLOBAL: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// Whether an IPv4 address may appear under the well-known prefix.
-pub fn is_global(address: Ipv4Addr) -> bool {
+/// Networks for examples (RFC 5737). They are not global, but in every example they stand for addresses that are.
+pub const DOCUMENTATION: [(Ipv4Addr, u8); 3] = [
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+];
+
+fn in_none(networks: &[(Ipv4Addr, u8)], address: Ipv4Addr) -> bool {
     let bits = u32::from(address);
-    NOT_GLOBAL
+    networks
         .iter()
         .all(|&(network, length)| (bits ^ u32::from(network)) >> (32 - length) != 0)
+}
+
+/// Whether an IPv4 address is global, so that it may appear under the well-known prefix by the letter of RFC 6052.
+pub fn is_global(address: Ipv4Addr) -> bool {
+    // Asked for every packet; most first octets have no network that is not global.
+    !matches!(
+        address.octets()[0],
+        0 | 10 | 100 | 127 | 169 | 172 | 192 | 198 | 203 | 224..=255
+    ) || in_none(&NOT_GLOBAL, address)
+}
+
+/// Whether an IPv4 address is one for examples.
+pub fn is_documentation(address: Ipv4Addr) -> bool {
+    !in_none(&DOCUMENTATION, address)
 }
 
 #[cfg(test)]
@@ -295,5 +315,28 @@ mod tests {
             }
         }
         assert!(is_global(Ipv4Addr::new(8, 8, 8, 8)));
+        for first in 0..=255u32 {
+            for rest in [0, 0x00_0002, 0x40_0000, 0x00_0200, 0x33_6401, 0xa8_0001, 0xff_ffff] {
+                let address = Ipv4Addr::from(first << 24 | rest);
+                assert_eq!(is_global(address), in_none(&NOT_GLOBAL, address), "{address}");
+            }
+        }
+    }
+
+    #[test]
+    fn documentation_networks_end_where_they_should() {
+        for (network, length) in DOCUMENTATION {
+            assert_eq!(length, 24);
+            assert!(NOT_GLOBAL.contains(&(network, length)));
+            let first = u32::from(network);
+            for (address, inside) in [
+                (first - 1, false),
+                (first, true),
+                (first + 255, true),
+                (first + 256, false),
+            ] {
+                assert_eq!(is_documentation(Ipv4Addr::from(address)), inside);
+            }
+        }
     }
 }

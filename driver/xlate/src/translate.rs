@@ -70,6 +70,9 @@ pub struct Options6 {
     pub mtu4: u16,
     /// Upper limit for the MSS option of SYN segments.
     pub mss: Option<u16>,
+    /// Packets without DF that are no fragments are treated as if DF was set, so that they get no Fragment header
+    /// (Junos `no-v6-frag-header`).
+    pub keep_whole: bool,
 }
 
 impl Options4 {
@@ -135,7 +138,8 @@ pub fn six_to_four(packet: &Packet6<'_>, to: &To4, options: &Options4, out: &mut
 ///
 /// # Errors
 /// Nothing was appended.
-/// * `PacketTooBig`: DF is set and the IPv6 link does not take it; see [`Options6::too_big_mtu`].
+/// * `PacketTooBig`: DF is set, or `keep_whole` asks for it, and the IPv6 link does not take it; see
+///   [`Options6::too_big_mtu`].
 /// * `FragmentZeroChecksum`: fragment of UDP without checksum; needs the whole ([`crate::fragment`]).
 /// * `IcmpNotTranslated`: ICMP other than echo.
 /// * `Ipv4Fragment`: a fragment of an ICMPv4 message, whose checksum needs the whole ([`crate::fragment`]).
@@ -144,12 +148,13 @@ pub fn four_to_six(packet: &Packet4<'_>, to: &To6, options: &Options6, out: &mut
     let payload = packet.payload();
     let fragment_header = if packet.is_part() { FRAGMENT_HEADER } else { 0 };
     let size = IPV6_HEADER + fragment_header + payload.len();
-    let limit = if packet.df {
+    let df = packet.df || (options.keep_whole && !packet.is_part());
+    let limit = if df {
         usize::from(options.mtu6).max(MIN_MTU6)
     } else {
         options.limit()
     };
-    if packet.df && size > limit {
+    if df && size > limit {
         return Err(Reason::PacketTooBig);
     }
     let edit = Edit::four_to_six(packet, to)?;

@@ -35,6 +35,7 @@ const OPTIONS6: Options6 = Options6 {
     mtu6: 1500,
     mtu4: 1500,
     mss: None,
+    keep_whole: false,
 };
 
 /// One session: how its packets look on either side.

@@ -118,6 +118,7 @@ impl Vector {
                 mtu6,
                 mtu4,
                 mss,
+                keep_whole: self.option("keep_whole").unwrap_or(false),
             };
             let packet = Packet4::parse(packet).expect("readable");
             let to = self.to6("to");

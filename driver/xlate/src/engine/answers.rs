@@ -13,11 +13,11 @@ use crate::tcp;
 use crate::translate::{Options4, Options6};
 
 impl Nat64 {
-    /// What a packet ends for when it cannot be answered because of the rate limit: a reason that says "was answered"
-    /// would not be true.
-    fn unanswered(reason: Reason) -> Reason {
+    /// What a packet ends for when it is not answered, because of `why`: a reason that says "was answered" would not be
+    /// true.
+    fn unanswered(reason: Reason, why: Reason) -> Reason {
         if reason.kind() == ReasonKind::Answer {
-            Reason::ErrorRateLimited
+            why
         } else {
             reason
         }
@@ -34,13 +34,13 @@ impl Nat64 {
         effects: &mut Effects,
     ) -> Reason {
         if !may_answer6(packet) {
-            return reason;
+            return Self::unanswered(reason, Reason::NotAnswered);
         }
         let Some(source) = self.source6(way.unit, way.prefix) else {
-            return reason;
+            return Self::unanswered(reason, Reason::NotAnswered);
         };
         if !self.errors.take(now) {
-            return Self::unanswered(reason);
+            return Self::unanswered(reason, Reason::ErrorRateLimited);
         }
         effects.send_with(way.unit, None, |arena| {
             let sent = error6(packet, error, source, arena);
@@ -60,10 +60,10 @@ impl Nat64 {
         effects: &mut Effects,
     ) -> Reason {
         if !may_answer4(packet) {
-            return reason;
+            return Self::unanswered(reason, Reason::NotAnswered);
         }
         if !self.errors.take(now) {
-            return Self::unanswered(reason);
+            return Self::unanswered(reason, Reason::ErrorRateLimited);
         }
         let ident = self.next_ident();
         let source = self.source4(unit, packet.dst);
@@ -152,6 +152,7 @@ impl Nat64 {
             mtu6: mtu(unit),
             mtu4: mtu(rules.outside_unit),
             mss: rules.tcp_mss,
+            keep_whole: rules.no_v6_frag_header,
         }
     }
 }

@@ -8,8 +8,9 @@ use super::Nat64;
 use crate::bib::Key4;
 use crate::config::{Filtering, LandAttackCheck, TcpNonSyn};
 use crate::effect::{Effects, Time};
+use crate::extension::Extensions;
 use crate::fragment::Outcome;
-use crate::icmp::error_four_to_six;
+use crate::icmp::error_four_to_six_with;
 use crate::icmp_error::Error4;
 use crate::packet::{Packet4, Transport, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::tcp::State;
@@ -40,7 +41,9 @@ impl Nat64 {
         if !self.policy.config.units[unit].outside {
             return Err(Reason::NoRule);
         }
-        if !is_host4(packet.src) || !is_host4(packet.dst) {
+        // RFC 7915 section 4.1: the error of a router that gives an illegal source is translated all the same.
+        let error = matches!(packet.transport, Transport::IcmpError { .. });
+        if !is_host4(packet.dst) || !(error || is_host4(packet.src)) {
             return Err(Reason::BadAddress);
         }
         // RFC 6146 section 3.5: only packets to the pool are ours.
@@ -342,8 +345,12 @@ impl Nat64 {
             dst_port: remote_port,
         };
         let options = self.options6(way.set, unit);
+        let extensions = Extensions {
+            pref64: Some(pref64),
+            source: None,
+        };
         effects.send_packets(unit, Some(Direction::FourToSix), |out| {
-            error_four_to_six(packet, &to, &inner, &options, out)
+            error_four_to_six_with(packet, &to, &inner, &options, &extensions, out)
         })?;
         self.stats.translated(way.set, Direction::FourToSix, packet.bytes.len());
         Ok(())

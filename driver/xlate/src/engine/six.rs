@@ -10,8 +10,9 @@ use super::Nat64;
 use crate::bib::Key4;
 use crate::config::TcpNonSyn;
 use crate::effect::{Effects, Time};
+use crate::extension::Extensions;
 use crate::fragment::Outcome;
-use crate::icmp::error_six_to_four;
+use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
 use crate::packet::{Packet4, Packet6, Transport, TCP_ACK, TCP_SYN};
 use crate::session::Tuple6;
@@ -359,11 +360,14 @@ impl Nat64 {
             dst_port: pool.1,
         };
         let options = self.options4(way.set, way.unit);
-        let build = |out: &mut Vec<u8>| error_six_to_four(packet, &to, &inner, &options, out);
+        let extensions = Extensions {
+            pref64: self.policy.prefixes.get(usize::from(way.prefix)).copied(),
+            source: None,
+        };
+        let build = |out: &mut Vec<u8>| error_six_to_four_with(packet, &to, &inner, &options, &extensions, out);
         if let Some(owner) = self.policy.pool_owner(way.set, remote) {
             if packet.hop_limit <= 2 {
-                // No error about an error, so nothing is sent.
-                return Err(Reason::HopLimit);
+                return Err(Reason::NotAnswered);
             }
             return self.hairpin(now, way, owner, packet, None, build, effects);
         }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nat64_layout::Protocol;
 use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, ServiceSet, StaticBinding, TcpNonSyn, Term,
-    Translate,
+    Translate, WellKnownPrefix,
 };
 use nat64_xlate::pool::deterministic::Deterministic;
 
@@ -117,7 +117,14 @@ impl<'t> Builder<'t> {
             max_sessions: smaller(u32_of(Some(node), "max-flows"), maximum),
             max_setup_rate: u32_of(Some(node), "max-session-setup-rate"),
             tcp_mss,
-            strict_well_known_prefix: !has(own, "no-strict-well-known-prefix"),
+            well_known_prefix: match (
+                has(own, "strict-well-known-prefix"),
+                has(own, "no-strict-well-known-prefix"),
+            ) {
+                (true, _) => WellKnownPrefix::Strict,
+                (false, true) => WellKnownPrefix::Any,
+                (false, false) => defaults.well_known_prefix,
+            },
             outside_tcp_open: !has(own, "no-outside-tcp-open"),
             static_bindings: self.bindings(own, &terms),
             log_sessions: log || node.child("syslog").is_some(),

@@ -186,10 +186,13 @@ static SERVICE_SET: &[Statement] = &[
     .default("endpoint-independent with `timers profile rfc`, address-and-port-dependent with `junos`"),
     flag(
         "strict-well-known-prefix",
-        "Refuse non-global IPv4 addresses under 64:ff9b::/96 (RFC 6052)",
+        "Refuse all non-global IPv4 addresses under 64:ff9b::/96, the letter of RFC 6052",
     )
-    .default("this one"),
-    flag("no-strict-well-known-prefix", "Translate them"),
+    .default("refused but for the documentation networks 192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24"),
+    flag(
+        "no-strict-well-known-prefix",
+        "Translate non-global IPv4 addresses under 64:ff9b::/96 too",
+    ),
     flag("no-outside-tcp-open", "TCP sessions are opened from inside only"),
     leaf(
         "subscriber-prefix-length",

@@ -112,7 +112,10 @@ static STATEFUL_NAT64: &[Statement] = &[
         "`timers profile rfc`: DF is clear up to 1,260 bytes with and without it (RFC 7915); `junos`: without it DF \
          is always set",
     ),
-    flag("no-v6-frag-header", "Never add a Fragment header to an IPv6 packet"),
+    flag(
+        "no-v6-frag-header",
+        "No Fragment header for IPv4 packets that come whole: without DF they are treated as with it",
+    ),
     leaf(
         "ipv6-mtu",
         &[field(Value::Number(1280, 9192))],

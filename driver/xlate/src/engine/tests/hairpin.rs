@@ -113,7 +113,7 @@ fn errors_are_hairpinned() {
     assert_eq!((quoted.src, quoted.dst), ((v6(A).into(), 5000), (to(b).0.into(), b.1)));
     let mut dying = error6(B, a, 1, 4, &got.bytes);
     dying[7] = 2;
-    lab.step(INSIDE, &dying).dropped(Reason::HopLimit);
+    lab.step(INSIDE, &dying).dropped(Reason::NotAnswered);
 }
 
 #[test]

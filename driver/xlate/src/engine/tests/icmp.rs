@@ -134,3 +134,109 @@ fn an_error_of_a_private_router_comes_from_us_under_the_well_known_prefix() {
             .unwrap()
     );
 }
+
+/// RFC 7915 section 4.1: for trouble shooting.
+#[test]
+fn errors_from_illegal_sources_are_translated() {
+    for source in ["0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255"] {
+        for (prefix, seen) in [(PREFIX, source), ("64:ff9b::", "203.0.113.1")] {
+            let mut config = base();
+            config.service_sets[0].terms = vec![term("t", prefix, 0)];
+            let mut lab = Lab::new(config);
+            let server = embed_in(prefix, "8.8.8.8");
+            let sent = lab.step(INSIDE, &udp6((A, 5000), (server, 53))).one();
+            let pool = sent.src4();
+            let error = error4(source, pool.0, 3, 3, &sent.bytes);
+            let got = lab.step(OUTSIDE, &error).one();
+            assert_eq!((got.icmp(), got.src.0), ((1, 4), embed_in(prefix, seen).into()));
+            // What is no error stays dropped, and so does an error about nothing of ours.
+            lab.step(OUTSIDE, &udp4((source, 53), pool)).dropped(Reason::BadAddress);
+            let other = udp4(("203.0.113.1", pool.1 + 1), (v4("8.8.8.8"), 53));
+            lab.step(OUTSIDE, &error4(source, pool.0, 3, 3, &other))
+                .dropped(Reason::IcmpErrorNoSession);
+        }
+    }
+}
+
+/// An ICMP error's payload: 128 bytes of quote, and an Interface Information Object with this address.
+fn with_interface(quote: &[u8], address: IpAddr) -> Vec<u8> {
+    let mut payload = quote.to_vec();
+    payload.resize(128, 0);
+    let (afi, octets) = match address {
+        IpAddr::V4(address) => (1, address.octets().to_vec()),
+        IpAddr::V6(address) => (2, address.octets().to_vec()),
+    };
+    let mut extension = vec![0x20, 0, 0, 0, 0, 8 + octets.len() as u8, 2, 4, 0, afi, 0, 0];
+    extension.extend(octets);
+    let sum = checksum::finish(checksum::sum(&extension));
+    extension[2..4].copy_from_slice(&sum.to_be_bytes());
+    payload.extend(extension);
+    payload
+}
+
+/// Sets the RFC 4884 length of an ICMP error and mends its checksum.
+fn with_length(mut packet: Vec<u8>, words: u8) -> Vec<u8> {
+    let (at, length_at) = if packet[0] >> 4 == 6 { (40, 44) } else { (20, 25) };
+    packet[length_at] = words;
+    packet[at + 2..at + 4].fill(0);
+    let pseudo = match Packet6::parse(&packet) {
+        Ok(six) => checksum::pseudo6(six.src, six.dst, (packet.len() - 40) as u32, proto::ICMPV6),
+        Err(_) => 0,
+    };
+    let sum = checksum::finish(pseudo + checksum::sum(&packet[at..]));
+    packet[at + 2..at + 4].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+#[test]
+fn addresses_in_extensions_follow_the_packet() {
+    for (prefix, interface, follows) in [
+        (PREFIX, "192.0.2.77", true),
+        (PREFIX, "10.0.0.77", true),
+        ("64:ff9b::", "192.0.2.77", true),
+        ("64:ff9b::", "10.0.0.77", false),
+    ] {
+        let mut config = base();
+        config.service_sets[0].terms = vec![term("t", prefix, 0)];
+        let mut lab = Lab::new(config);
+        let sent = lab
+            .step(INSIDE, &udp6((A, 5000), (embed_in(prefix, "8.8.8.8"), 53)))
+            .one();
+        let payload = with_interface(&sent.bytes, v4(interface).into());
+        let error = with_length(error4("192.0.2.254", sent.src4().0, 11, 0, &payload), 32);
+        let got = lab.step(OUTSIDE, &error).one();
+        let tail = if follows {
+            embed_in(prefix, interface).octets().to_vec()
+        } else {
+            v4(interface).octets().to_vec()
+        };
+        assert!(got.bytes.ends_with(&tail), "{prefix} {interface}: {:x?}", got.bytes);
+        // And the other way.
+        let answer = lab.step(OUTSIDE, &udp4(("8.8.8.8", 53), sent.src4())).one();
+        let payload = with_interface(&answer.bytes, embed_in(prefix, interface).into());
+        let error = with_length(error6("2001:db8::1", embed_in(prefix, "8.8.8.8"), 3, 0, &payload), 16);
+        let got = lab.step(INSIDE, &error).one();
+        assert!(got.bytes.ends_with(&v4(interface).octets()), "{prefix} {interface}");
+    }
+}
+
+#[test]
+fn what_must_not_be_answered_is_not_said_to_be() {
+    let mut lab = Lab::new(base());
+    let sent = lab.step(INSIDE, &udp6((A, 5000), (embed(SERVER), 53))).one();
+    let mut error = error4(SERVER, sent.src4().0, 3, 3, &sent.bytes);
+    error[8] = 1;
+    error[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(&error[..20]));
+    error[10..12].copy_from_slice(&sum.to_be_bytes());
+    lab.step(OUTSIDE, &error).dropped(Reason::NotAnswered);
+    let mut error = error6(A, embed(SERVER), 1, 4, &[0; 48]);
+    error[7] = 1;
+    lab.step(INSIDE, &error).dropped(Reason::NotAnswered);
+    // A later fragment that dies here.
+    let mut piece = udp6((A, 5000), (embed(SERVER), 53));
+    piece[6] = proto::FRAGMENT;
+    piece[7] = 1;
+    piece.splice(40..48, [17, 0, 0, 8, 0, 0, 0, 1]);
+    lab.step(INSIDE, &piece).dropped(Reason::NotAnswered);
+}

@@ -70,6 +70,33 @@ fn too_big_for_the_ipv6_link() {
 }
 
 #[test]
+fn without_fragment_headers_packets_stay_whole_or_are_answered() {
+    let mut config = base();
+    config.service_sets[0].no_v6_frag_header = true;
+    let mut lab = Lab::new(config);
+    let pool = lab.udp((A, 1), (SERVER, 53));
+    for df in [false, true] {
+        // Larger than `ipv6-mtu`, as large as the link.
+        let sent = lab.step(OUTSIDE, &long_udp4((SERVER, 53), pool, 1452, df)).one();
+        assert_eq!((sent.bytes.len(), sent.bytes[6]), (1500, proto::UDP));
+        let answer = lab
+            .step(OUTSIDE, &long_udp4((SERVER, 53), pool, 1453, df))
+            .answered(Reason::PacketTooBig);
+        assert_eq!(
+            (answer.icmp(), &answer.bytes[26..28]),
+            ((3, 4), &1480u16.to_be_bytes()[..])
+        );
+    }
+    // A fragment without its header would be garbage: it keeps it.
+    let mut piece = long_udp4((SERVER, 53), pool, 800, false);
+    piece[6..8].copy_from_slice(&0x2000u16.to_be_bytes());
+    piece[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(&piece[..20]));
+    piece[10..12].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(lab.step(OUTSIDE, &piece).one().bytes[6], proto::FRAGMENT);
+}
+
+#[test]
 fn a_hairpin_too_big_for_its_end() {
     let mut config = base();
     config.units[INSIDE].mtu = 9000;

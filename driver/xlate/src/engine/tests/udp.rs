@@ -162,9 +162,53 @@ fn the_well_known_prefix_is_for_global_addresses() {
         .src4();
     lab.step(OUTSIDE, &udp4(("10.1.2.3", 53), pool))
         .dropped(Reason::NotGlobal);
-    config.service_sets[0].strict_well_known_prefix = false;
+    config.service_sets[0].well_known_prefix = WellKnownPrefix::Any;
     let mut lab = Lab::new(config);
     lab.step(INSIDE, &udp6((A, 500), (private, 53))).one();
+}
+
+/// RFC 6146 section 1.2.2 walks H1 to 192.0.2.1 through 64:ff9b::/96: who tries that must get through, unless the
+/// letter of RFC 6052 is asked for.
+#[test]
+fn documentation_addresses_pass_the_well_known_prefix_unless_it_is_strict() {
+    let mut config = base();
+    config.service_sets[0].terms = vec![term("t", "64:ff9b::", 0)];
+    for (rule, private, documentation) in [
+        (WellKnownPrefix::Documentation, false, true),
+        (WellKnownPrefix::Strict, false, false),
+        (WellKnownPrefix::Any, true, true),
+    ] {
+        config.service_sets[0].well_known_prefix = rule;
+        for (server, passes) in [
+            ("192.0.2.1", documentation),
+            ("198.51.100.7", documentation),
+            ("203.0.113.0", documentation),
+            ("10.1.2.3", private),
+            ("172.16.0.1", private),
+            ("192.168.1.1", private),
+            ("100.64.0.1", private),
+            ("169.254.0.1", private),
+            ("198.18.0.1", private),
+            ("192.0.0.1", private),
+            ("8.8.8.8", true),
+        ] {
+            // From inside, and from outside to a binding that a global server made.
+            let mut lab = Lab::new(config.clone());
+            let pool = lab
+                .step(INSIDE, &udp6((B, 1), (embed_in("64:ff9b::", "9.9.9.9"), 53)))
+                .one()
+                .src4();
+            lab.step(INSIDE, &udp6((A, 500), (embed_in("64:ff9b::", server), 53)));
+            if passes {
+                lab.one();
+                lab.step(OUTSIDE, &udp4((server, 53), pool)).one();
+            } else {
+                lab.dropped(Reason::NotGlobal);
+                lab.step(OUTSIDE, &udp4((server, 53), pool)).dropped(Reason::NotGlobal);
+            }
+        }
+    }
+    assert_eq!(WellKnownPrefix::default(), base().service_sets[0].well_known_prefix);
 }
 
 #[test]
