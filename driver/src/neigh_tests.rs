@@ -326,7 +326,11 @@ fn auto_last_hop_learns_but_never_overrides_what_is_known() {
     let out = run(|out| n.send(0, 0, &packet6("2001:db8:9::9"), out));
     assert_eq!(&out.frames[0].1[..6], &PEER);
     assert_eq!(run(|out| n.learn(1, 0, far, OTHER, out)), Output::default());
-    assert_eq!(n.mac((0, far)), Some(PEER), "one packet with a foreign source does not turn its owner's traffic away");
+    assert_eq!(
+        n.mac((0, far)),
+        Some(PEER),
+        "one packet with a foreign source does not turn its owner's traffic away"
+    );
     let near = v6("2001:db8::5");
     let told = discovery(
         135,

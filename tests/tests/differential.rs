@@ -4,9 +4,11 @@ use nat64_tests::capture::write_ethernet;
 use nat64_tests::program::{nat64_sim, output};
 use nat64_tests::traffic::{Mix, Side, Traffic};
 
+/// VLAN ids inside and outside, and the percentage of frames that are tagged.
+type Vlans = Option<(u16, u16, u32)>;
+
 /// Two configurations the traffic is sent through: the worked example, and the one with VLAN units.
-const CONFIGS: [(&str, Option<(u16, u16, u32)>); 2] =
-    [("examples/seed.conf", None), ("examples/vlan.conf", Some((10, 20, 85)))];
+const CONFIGS: [(&str, Vlans); 2] = [("examples/seed.conf", None), ("examples/vlan.conf", Some((10, 20, 85)))];
 
 /// `NAT64_SEED` gives another seed.
 fn seed() -> u64 {
