@@ -193,6 +193,11 @@ impl Gateway {
     }
 
     /// Takes a session out of the card, or off the lists of those that wait.
+    ///
+    /// What the card counted and stamped since the last look is not read first: a session that the translator takes
+    /// back has ended, or has just seen a packet on the host that is newer than any stamp and restarts its timer
+    /// (a FIN, an RST). So nothing but the card's packet and byte counts of one session is lost, and the end of a
+    /// session does not wait for a copy by DMA. Sessions that live on are read first: [`Gateway::take_out`].
     pub(super) fn uninstall(&mut self, id: SessionId) -> Result<(), GatewayError> {
         self.undefer(id);
         let (Some(carried), Some(card)) = (self.carried.remove(&id), &mut self.card) else {
