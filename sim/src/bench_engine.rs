@@ -7,20 +7,44 @@ use nat64_driver::HostMemory;
 use crate::card::MAX_CLOCKS;
 use crate::engine::{Engine, EngineError};
 
+/// Length of a slice that is measured by itself.
+const SLICE: Duration = Duration::from_millis(200);
+
 /// What was measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Speed {
     /// Clocks simulated.
     pub clocks: u64,
-    /// Time they took.
+    /// Time they took on the wall.
     pub elapsed: Duration,
+    /// Clocks per second of processor time in the fastest slice: what the engine can do, however busy the machine is
+    /// with other work. On systems that do not tell processor time, the wall's.
+    pub best: f64,
 }
 
 impl Speed {
-    /// Clocks per second.
+    /// Clocks per second on the wall.
     pub fn clocks_per_second(&self) -> f64 {
-        self.clocks as f64 / self.elapsed.as_secs_f64().max(1e-9)
+        rate(self.clocks, self.elapsed)
     }
+}
+
+fn rate(clocks: u64, time: Duration) -> f64 {
+    clocks as f64 / time.as_secs_f64().max(1e-9)
+}
+
+/// Processor time of this thread and of the engine's process, where there is one; they never work at the same moment.
+fn processor_time(process: Option<u32>) -> Option<Duration> {
+    let of = |path: &str| -> Option<u64> {
+        let text = std::fs::read_to_string(path).ok()?;
+        // Linux: nanoseconds on a processor, nanoseconds waiting for one, turns.
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let mut sum = of("/proc/thread-self/schedstat")?;
+    if let Some(process) = process {
+        sum += of(&format!("/proc/{process}/schedstat"))?;
+    }
+    Some(Duration::from_nanos(sum))
 }
 
 /// Frames of 60 to 1,514 bytes back to back on both ports into a card that forwards what it does not know, for about
@@ -43,19 +67,29 @@ pub fn measure(engine: &mut dyn Engine, duration: Duration) -> Result<Speed, Eng
     // IPv6, no next header, hop limit 64: nothing a card knows, so both ports forward it.
     frame[12..16].copy_from_slice(&[0x86, 0xdd, 0x60, 0]);
     let (start, first) = (Instant::now(), engine.clocks());
+    let mut best: f64 = 0.0;
     while start.elapsed() < duration {
-        for length in [60usize, 128, 256, 594, 1514] {
-            frame[18..22].copy_from_slice(&[((length - 54) >> 8) as u8, (length - 54) as u8, 59, 64]);
-            for port in 0..2 {
-                engine.rx(port, &frame[..length], false)?;
+        let (slice, clocks, worked) = (Instant::now(), engine.clocks(), processor_time(engine.process()));
+        while slice.elapsed() < SLICE {
+            for length in [60usize, 128, 256, 594, 1514] {
+                frame[18..22].copy_from_slice(&[((length - 54) >> 8) as u8, (length - 54) as u8, 59, 64]);
+                for port in 0..2 {
+                    engine.rx(port, &frame[..length], false)?;
+                }
             }
+            engine.run(MAX_CLOCKS)?;
+            engine.take_tx();
         }
-        engine.run(MAX_CLOCKS)?;
-        engine.take_tx();
+        let time = match (worked, processor_time(engine.process())) {
+            (Some(before), Some(after)) if after > before => after - before,
+            _ => slice.elapsed(),
+        };
+        best = best.max(rate(engine.clocks() - clocks, time));
     }
     Ok(Speed {
         clocks: engine.clocks() - first,
         elapsed: start.elapsed(),
+        best,
     })
 }
 

@@ -147,6 +147,11 @@ pub trait Engine: Send {
     /// Clocks since the card was made, over all resets.
     fn clocks(&self) -> u64;
 
+    /// The process that does the work, where it is not the calling thread.
+    fn process(&self) -> Option<u32> {
+        None
+    }
+
     /// DMA writes to addresses that no buffer has, since the card was made: faults an IOMMU would report.
     fn dma_faults(&self) -> u64;
 

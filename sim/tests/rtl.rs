@@ -10,10 +10,17 @@ use nat64_sim::bench_engine::measure_new;
 use nat64_sim::compare::Compare;
 use nat64_sim::compiled::Compiled;
 use nat64_sim::device::{Device, Output};
+use nat64_sim::engine::Engine;
 use nat64_sim::gateway::{compiled_factory, rtl_factory, GatewayDevice};
 use nat64_sim::pcap::{Capture, Merge};
 use nat64_sim::pins::{Bench, PinsIn, Trace};
 use nat64_sim::rtl::{self, Rtl};
+
+/// Clocks per second of processor time that the compiled engine must reach at W = 64.
+const COMPILED_CLOCKS: f64 = 400_000.0;
+/// The same for the RustHDL simulator, whose goal is 50,000: it does not reach that yet, so this only tells when it
+/// gets much slower than it is.
+const RTL_CLOCKS: f64 = 20_000.0;
 
 fn example(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
@@ -27,12 +34,11 @@ fn tree(name: &str) -> config::Tree {
     .expect("it is right")
 }
 
-fn have_verilator() -> bool {
-    let found = Command::new("verilator").arg("--version").output().is_ok();
-    if !found {
-        eprintln!("verilator is not installed: nothing to compare");
-    }
-    found
+/// Fails where the compiled engine cannot be built: a comparison that is left out would look like one that passed.
+fn need_verilator() {
+    let found = Command::new("verilator").arg("--version").output();
+    let found = found.is_ok_and(|output| output.status.success());
+    assert!(found, "verilator is missing: run `cargo xtask setup`");
 }
 
 /// Runs an example's captures through a device; returns how many packets left.
@@ -77,9 +83,7 @@ fn software_and_rtl_agree_on_the_examples() {
 
 #[test]
 fn the_card_translates_almost_everything_after_set_up() {
-    if !have_verilator() {
-        return;
-    }
+    need_verilator();
     let names = ["flows-inside.pcap", "flows-outside.pcap"];
     let mut device = GatewayDevice::new(
         tree("seed.conf"),
@@ -102,9 +106,7 @@ fn the_card_translates_almost_everything_after_set_up() {
 
 #[test]
 fn the_verilog_agrees_with_the_simulator_clock_by_clock() {
-    if !have_verilator() {
-        return;
-    }
+    need_verilator();
     let trace = Trace::default();
     let recorded = trace.clone();
     let factory: nat64_sim::card::EngineFactory =
@@ -122,17 +124,19 @@ fn the_verilog_agrees_with_the_simulator_clock_by_clock() {
     }
 }
 
+/// The RustHDL simulator. `nat64-sim bench-engine` shows the same numbers.
 #[test]
-fn both_engines_run_and_tell_their_speed() {
-    // A hundredth of what they do on an idle machine at least, so that a busy one does not fail the test; the number
-    // printed (`--nocapture`, or `nat64-sim bench-engine`) is the one to look at.
-    let speed = measure_new(|memory| Ok(rtl::engine(memory)), Duration::from_secs(1)).expect("rtl runs");
-    println!("rtl: {:.0} clocks/s", speed.clocks_per_second());
-    assert!(speed.clocks_per_second() > 500.0);
-    if have_verilator() {
-        let speed = measure_new(|memory| Ok(Box::new(Compiled::start(memory)?)), Duration::from_secs(1));
-        let speed = speed.expect("compiled runs").clocks_per_second();
-        println!("rtl-compiled: {speed:.0} clocks/s");
-        assert!(speed > 4_000.0);
-    }
+fn the_rtl_engine_is_fast() {
+    let speed = measure_new(|memory| Ok(rtl::engine(memory)), Duration::from_secs(2)).expect("rtl runs");
+    println!("rtl: {speed:.0?}");
+    assert!(speed.best >= RTL_CLOCKS, "{speed:?}");
+}
+
+#[test]
+fn the_compiled_engine_is_fast() {
+    need_verilator();
+    let make = |memory| Ok(Box::new(Compiled::start(memory)?) as Box<dyn Engine>);
+    let speed = measure_new(make, Duration::from_secs(2)).expect("compiled runs");
+    println!("rtl-compiled: {speed:.0?}");
+    assert!(speed.best >= COMPILED_CLOCKS, "{speed:?}");
 }

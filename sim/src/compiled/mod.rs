@@ -380,6 +380,10 @@ impl Engine for Compiled {
         std::mem::take(&mut self.tx)
     }
 
+    fn process(&self) -> Option<u32> {
+        Some(self.child.lock().unwrap_or_else(PoisonError::into_inner).id())
+    }
+
     fn clocks(&self) -> u64 {
         self.clocks
     }
