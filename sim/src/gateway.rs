@@ -18,7 +18,7 @@ use nat64_driver::gateway::{Gateway, GatewayError};
 use nat64_driver::{link, Card, CardOptions, LinkType};
 use nat64_host::config::{self, Applied, BuildOptions, Tree};
 use nat64_layout::regs::COUNTER_BASE;
-use nat64_layout::{HashKey, Reason, ReasonKind, MIN_FRAME};
+use nat64_layout::{HashKey, Reason, ReasonKind, MAX_FRAME, MIN_FRAME};
 
 use crate::card::{EngineFactory, SimCard, Wire};
 use crate::compare::Compare;
@@ -27,6 +27,8 @@ use crate::device::{Device, DeviceFailure, Exception, Output, Sent, Totals};
 use crate::engine::MAX_RX;
 use crate::rtl;
 
+/// Bytes before a bare packet on a card's wire.
+const ETHERNET_HEADER: usize = 14;
 /// Rounds of card and driver after which a packet that is still busy is given up.
 const ROUNDS: usize = 10_000;
 
@@ -174,7 +176,7 @@ pub struct GatewayDevice {
 
 impl GatewayDevice {
     /// A gateway with a configuration, behind the card whose engine `factory` makes, or without one. `exact` counts
-    /// activity to the nanosecond in place of the card's ticks; a card cannot.
+    /// activity to the nanosecond in place of the card's ticks, and takes longer packets than a frame holds; a card cannot.
     ///
     /// # Errors
     /// A configuration that is refused, an engine that cannot be started.
@@ -358,7 +360,10 @@ fn build(
 
 impl Device for GatewayDevice {
     fn packet(&mut self, now: u64, port: u8, bytes: &[u8], out: &mut Output) -> Result<(), DeviceFailure> {
-        if bytes.is_empty() || bytes.len() > MAX_RX {
+        // Software alone takes longer packets than a frame holds; beside a card it takes what the card takes.
+        let header = if self.link == LinkType::Raw { ETHERNET_HEADER } else { 0 };
+        let too_long = self.wire.is_none() && !self.exact && bytes.len() + header > MAX_FRAME;
+        if bytes.is_empty() || bytes.len() > MAX_RX || too_long {
             let reason = if bytes.is_empty() {
                 Reason::ShortFrame
             } else {

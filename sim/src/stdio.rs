@@ -11,7 +11,9 @@
 //!
 //! Each line is answered by exactly one, at once, and no line ends the process. Time starts at 0 with each reset and
 //! never goes back: an older `t_ns` means now. Timers that are due before a packet or command run first, and what they
-//! send stands first in `tx`. `config` and `seed` of a reset may be left out: the last ones stay.
+//! send stands first in `tx`, each packet with the time it was sent at; when the command is then refused, it is in the
+//! `tx` of the next answer that has one. A packet has at most 16 KiB; a card drops what does not fit into its longest
+//! frame. `config` and `seed` of a reset may be left out: the last ones stay.
 
 use std::io::{BufRead, Read, Write};
 use std::path::PathBuf;
@@ -105,7 +107,11 @@ impl<'a> Server<'a> {
             Ok(request) => self.perform(request),
             Err(e) => Err(format!("not a request: {e}")),
         };
-        result.unwrap_or_else(|error| json!({ "error": error }))
+        result.unwrap_or_else(|error| {
+            // The configuration's parser begins with the word that is the key here.
+            let text = error.strip_prefix("error: ").unwrap_or(&error);
+            json!({ "error": text })
+        })
     }
 
     fn perform(&mut self, request: Request) -> Result<Value, String> {
@@ -138,6 +144,7 @@ impl<'a> Server<'a> {
                 // The old one stays when the new one cannot be made.
                 let device = (self.open)(&path, seed).map_err(|e| e.to_string())?;
                 (self.device, self.config, self.seed, self.now) = (Some(device), Some(path), seed, 0);
+                self.out.clear();
                 Ok(json!({ "tx": [] }))
             }
         }
@@ -163,7 +170,7 @@ impl<'a> Server<'a> {
             .as_mut()
             .ok_or("no configuration yet: send a reset with one")?;
         self.now = self.now.max(t_ns);
-        self.out.clear();
+        // Packets that timers sent before something was refused are still here: they belong to the next answer.
         device
             .advance(self.now, &mut self.out)
             .and_then(|()| act(device.as_mut(), self.now, &mut self.out))
@@ -174,6 +181,7 @@ impl<'a> Server<'a> {
             .iter()
             .map(|s| json!({ "side": SIDES[usize::from(s.port & 1)], "t_ns": s.t_ns, "hex": hex(&s.bytes) }))
             .collect();
+        self.out.clear();
         Ok(json!({ "tx": tx }))
     }
 }
@@ -344,6 +352,32 @@ mod tests {
             assert!(answer["error"].is_string(), "{line:.60} was answered {answer}");
         }
         assert_eq!(answers.last(), Some(&json!({"count": 2})));
+    }
+
+    #[test]
+    fn what_timers_sent_before_a_refused_command_is_in_the_next_answer() {
+        let answers = talk(
+            concat!(
+                r#"{"op":"config","t_ns":1000000000,"commands":["set x"]}"#,
+                "\n",
+                r#"{"op":"query","what":"bibs"}"#,
+                "\n",
+                r#"{"op":"advance","t_ns":0}"#,
+                "\n",
+                r#"{"op":"config","t_ns":2000000000,"commands":["set x"]}"#,
+                "\n",
+                r#"{"op":"reset"}"#,
+                "\n",
+                r#"{"op":"advance","t_ns":0}"#,
+            ),
+            Some("good".into()),
+        );
+        assert!(answers[0]["error"].is_string() && answers[3]["error"].is_string());
+        assert_eq!(
+            answers[2],
+            json!({"tx": [{"side": "inside", "t_ns": 1_000_000_000, "hex": "ff"}]})
+        );
+        assert_eq!(answers[5], json!({"tx": []}), "a new start knows nothing of before");
     }
 
     #[test]
