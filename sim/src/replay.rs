@@ -22,6 +22,9 @@ use crate::MAX_TIME;
 
 /// A run shorter than this shows no progress bar.
 const BAR_AFTER: Duration = Duration::from_millis(500);
+/// Steps in which time goes on after the last packet: at least this long, in nanoseconds, and about this many.
+const LAST_STEP: u64 = 1_000_000_000;
+const LAST_STEPS: u64 = 1 << 16;
 
 /// What to replay, besides the captures.
 pub struct Plan<'a> {
@@ -145,7 +148,15 @@ pub fn replay(
         run.advance(now)?;
         run.event(now, event, &plan.events_path)?;
     }
-    run.advance(end)?;
+    // In steps, so that Ctrl-C is noticed in between.
+    let step = LAST_STEP.max(end.saturating_sub(now) / LAST_STEPS);
+    while now < end {
+        if (plan.interrupted)() {
+            return Err(Failure::Interrupted);
+        }
+        now = end.min(now.saturating_add(step));
+        run.advance(now)?;
+    }
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
