@@ -1,0 +1,246 @@
+//! What the translator costs on one core, in CPU time of its thread, and what a session takes of memory.
+//!
+//! ```text
+//! cargo bench -p nat64-xlate                       all figures
+//! cargo bench -p nat64-xlate -- translate64 2000   one, with the number of rounds
+//! valgrind --tool=callgrind target/release/deps/engine-... translate64 2000
+//! ```
+//!
+//! The limits beside the figures are those the project has set itself. On a busy machine CPU time grows with the
+//! neighbours' use of the caches; the instructions that callgrind counts do not, so compare those: take the difference of
+//! two runs with different numbers of rounds, so that what is done once does not count.
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use etherparse::PacketBuilder;
+use nat64_xlate::config::*;
+use nat64_xlate::effect::Effect;
+use nat64_xlate::{Config, Effects, Nat64, Time};
+
+const SECOND: Time = 1_000_000_000;
+const MILLION: usize = 1 << 20;
+/// Sessions of one client.
+const PER_CLIENT: usize = 100;
+
+/// CPU time of this thread in nanoseconds.
+fn cpu_time() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
+}
+
+fn config() -> Config {
+    let unit = |name: &str, inside| Unit {
+        name: name.into(),
+        service_set: Some(0),
+        inside,
+        outside: !inside,
+        mtu: 1500,
+        address6: None,
+        address4: None,
+    };
+    Config {
+        units: vec![unit("in", true), unit("out", false)],
+        service_sets: vec![ServiceSet {
+            name: "s".into(),
+            terms: vec![Term {
+                rule: "r".into(),
+                name: "t".into(),
+                from: Match::default(),
+                then: Action::Translate(Translate {
+                    pref64: Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),
+                    pref64_length: 96,
+                    pool: 0,
+                    overload_pool: None,
+                    endpoint_independent_mapping: true,
+                    filtering: Filtering::EndpointIndependent,
+                    filter_prefixes: vec![],
+                    eif_flow_limit: None,
+                    mapping_refresh: Refresh::Both,
+                    paired: false,
+                    deterministic: false,
+                }),
+            }],
+            outside_unit: 1,
+            ..ServiceSet::default()
+        }],
+        pools: vec![Pool {
+            name: "p".into(),
+            ranges: vec![(Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 254))],
+            ports: (1024, 65535),
+            random: false,
+            round_robin: false,
+            preserve_parity: false,
+            preserve_range: false,
+            limit_ports_per_address: None,
+            blocks: None,
+            deterministic_block: None,
+            mapping_timeout: None,
+            quarantine: Duration::ZERO,
+            draining: vec![],
+        }],
+        timers: Timers::RFC,
+        limits: Limits {
+            sessions: 2 << 20,
+            bibs: 2 << 20,
+            ..Limits::default()
+        },
+        activity_tick: Duration::ZERO,
+    }
+}
+
+/// The packet of session `n`, of `size` bytes.
+fn six(n: usize, size: usize) -> Vec<u8> {
+    let (client, port) = ((n / PER_CLIENT) as u32, (n % PER_CLIENT) as u16);
+    let mut src = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0).octets();
+    src[12..].copy_from_slice(&client.to_be_bytes());
+    let server = u32::from(Ipv4Addr::new(9, 0, 0, 0)) + n as u32 % 50_000;
+    let mut dst = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0).octets();
+    dst[12..].copy_from_slice(&server.to_be_bytes());
+    let mut out = Vec::new();
+    let payload = vec![7; size - 48];
+    let builder = PacketBuilder::ipv6(src, dst, 64).udp(5000 + port, 443);
+    if builder.write(&mut out, &payload).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// The answer to a packet that was sent, of `size` bytes.
+fn four(sent: &[u8], size: usize) -> Vec<u8> {
+    let address = |at: usize| [sent[at], sent[at + 1], sent[at + 2], sent[at + 3]];
+    let port = |at: usize| u16::from_be_bytes([sent[at], sent[at + 1]]);
+    let mut out = Vec::new();
+    let builder = PacketBuilder::ipv4(address(16), address(12), 64).udp(port(22), port(20));
+    if builder.write(&mut out, &vec![7; size - 28]).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// A translator with sessions, and what its clients' packets became.
+fn filled(sessions: usize) -> (Nat64, Vec<Vec<u8>>) {
+    let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
+    let mut effects = Effects::new();
+    let mut sent = Vec::with_capacity(sessions);
+    for n in 0..sessions {
+        effects.clear();
+        nat.step(1000 * SECOND, 0, &six(n, 48), &mut effects);
+        for effect in effects.iter() {
+            if let Effect::Send { bytes, .. } = effect {
+                sent.push(effects.bytes(bytes).to_vec());
+            }
+        }
+    }
+    assert_eq!((nat.session_count(), sent.len()), (sessions, sessions));
+    (nat, sent)
+}
+
+/// Nanoseconds for each of the packets, given `rounds` times.
+fn translate(nat: &mut Nat64, packets: &[(usize, Vec<u8>)], rounds: usize) -> f64 {
+    let mut effects = Effects::new();
+    let begin = cpu_time();
+    for _ in 0..rounds {
+        for (unit, packet) in packets {
+            effects.clear();
+            nat.step(1001 * SECOND, *unit, black_box(packet), &mut effects);
+            black_box(&effects);
+        }
+    }
+    (cpu_time() - begin) as f64 / (rounds * packets.len()) as f64
+}
+
+fn report(what: &str, figure: f64, unit: &str, limit: f64) {
+    println!("{what:<44} {figure:>8.1} {unit}  (limit {limit})");
+}
+
+/// Established sessions: packets of both directions in turn, in a random order of sessions.
+fn bench_translate(sessions: usize, rounds: usize, limit: f64) {
+    let (mut nat, sent) = filled(sessions);
+    // Packets of a part of the sessions, so that the packets themselves stay small beside the tables.
+    let chosen = sessions.min(100_000);
+    for size in [64, 1200] {
+        for direction in ["6 to 4", "4 to 6"] {
+            let packets: Vec<(usize, Vec<u8>)> = (0..chosen)
+                .map(|n| n * 7919 % chosen * (sessions / chosen))
+                .map(|n| match direction {
+                    "6 to 4" => (0, six(n, size)),
+                    _ => (1, four(&sent[n], size)),
+                })
+                .collect();
+            let figure = translate(&mut nat, &packets, rounds);
+            report(
+                &format!("translate, {sessions} sessions, {size} bytes, {direction}"),
+                figure,
+                "ns",
+                limit,
+            );
+        }
+    }
+}
+
+/// Sessions from nothing, then all of them at their end.
+fn bench_life(sessions: usize) {
+    let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
+    let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
+    let mut effects = Effects::new();
+    let begin = cpu_time();
+    for (n, packet) in packets.iter().enumerate() {
+        effects.clear();
+        nat.step(1000 * SECOND + n as u64 * 1000, 0, packet, &mut effects);
+    }
+    let figure = (cpu_time() - begin) as f64 / sessions as f64;
+    report(&format!("set up one of {sessions}"), figure, "ns", 500.0);
+    assert_eq!(nat.session_count(), sessions);
+    let begin = cpu_time();
+    for step in 0..100 {
+        effects.clear();
+        nat.advance(1300 * SECOND + step * SECOND / 10, &mut effects);
+    }
+    effects.clear();
+    nat.advance(2000 * SECOND, &mut effects);
+    let figure = (cpu_time() - begin) as f64 / sessions as f64;
+    report(&format!("expire one of {sessions}"), figure, "ns", 30.0);
+    assert_eq!(nat.session_count(), 0);
+}
+
+/// Every session with a binding of its own, a hundred to a client.
+fn bench_memory(sessions: usize) {
+    let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
+    let mut kept = None;
+    let info = allocation_counter::measure(|| {
+        let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
+        let mut effects = Effects::new();
+        for packet in &packets {
+            effects.clear();
+            nat.step(1000 * SECOND, 0, packet, &mut effects);
+        }
+        kept = Some(nat);
+    });
+    let figure = info.bytes_current as f64 / sessions as f64;
+    report(&format!("memory for one of {sessions}"), figure, "bytes", 200.0);
+    drop(kept);
+}
+
+fn main() {
+    // cargo adds flags of its own.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |name: &str| words.first().is_none_or(|word| word == name);
+    let rounds = |usual: usize| words.get(1).and_then(|word| word.parse().ok()).unwrap_or(usual);
+    if wanted("translate64") {
+        bench_translate(64, rounds(40_000), 40.0);
+    }
+    if wanted("translate1m") {
+        bench_translate(MILLION, rounds(10), 120.0);
+    }
+    if wanted("life") {
+        bench_life(MILLION);
+    }
+    if wanted("life100k") {
+        bench_life(100_000);
+    }
+    if wanted("memory") {
+        bench_memory(MILLION);
+    }
+}
