@@ -17,6 +17,7 @@ mod side;
 mod tests;
 
 use crate::cam::Commit;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::types::{RegisterWrite, Translated};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
@@ -24,7 +25,6 @@ use crate::FastBlock;
 use nat64_layout::dump::{BYTE_BITS, DUMP_BYTES, PACKET_BITS};
 use nat64_layout::regs::{DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo};
 use nat64_layout::{STAMP_BITS, TICK_SHIFT};
-use rust_hdl::prelude::*;
 pub use side::{Hit, Side, SideWord};
 
 /// See the module documentation.

@@ -28,13 +28,13 @@ mod way;
 mod window;
 
 use crate::hash::{self, KeyHasher};
+use crate::prelude::*;
 use crate::prim::{BlockRam, LutRam, Quiet, Reg};
 use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite, RECORD_BITS};
 use crate::wide::{bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 pub use compare::KeyCompare;
 use nat64_layout::tables::{UNITS, UNIT_BASE, UNIT_STRIDE};
-use rust_hdl::prelude::*;
 pub use stash::Stash;
 pub use way::{TagWord, Way};
 pub use window::{StagedWords, WindowDecode, WRITE_LATENCY};

@@ -12,8 +12,8 @@
 //! before the header's last beat. `tail` holds the header of one short frame while the next one comes in; ingress
 //! keeps the starts of frames `ceil(60 * 8 / W)` shifts apart, and twice that is at least `HB`, so one is enough.
 
+use crate::prelude::*;
 use nat64_layout::MIN_FRAME;
-use rust_hdl::prelude::*;
 
 use crate::ingress::with_constants;
 use crate::prim::{Quiet, Reg};

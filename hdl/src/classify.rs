@@ -16,9 +16,9 @@
 //! policy whatever parse said (but `NotIp` stays `NotIp`); then come parse's reasons; then the policy for a packet
 //! without prefix, term or pool, `RuleAction`, `Hairpin`.
 
+use crate::prelude::*;
 use nat64_layout::tables::{PortPolicy, TermAction, PREFIX_LENGTHS};
 use nat64_layout::{Protocol, Reason};
-use rust_hdl::prelude::*;
 
 use crate::ingress::with_constants;
 use crate::prim::{Quiet, Reg};

@@ -7,8 +7,8 @@
 //!
 //! Latency, first beat in to first beat out of a gapless frame: [`latency`] clocks, whatever its length.
 
+use crate::prelude::*;
 use nat64_layout::{Geometry, HEADER_BYTES, MAX_FRAME};
-use rust_hdl::prelude::*;
 
 use crate::activity::Activity;
 use crate::cam::{self, SessionCam};

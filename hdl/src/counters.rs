@@ -17,6 +17,7 @@
 //! Counters have `COUNTER_BITS` and wrap. Reading a low word holds the high word of the same counter for the next read of a
 //! high word, whatever its address.
 
+use crate::prelude::*;
 use crate::prim::{LutRam, Quiet, Reg, SmallFifo};
 use crate::types::{Tally, Translated};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
@@ -24,7 +25,6 @@ use crate::FastBlock;
 use nat64_layout::regs::{COUNTER_BASE, COUNTER_BITS, PORT_COUNTER_BASE, SET_COUNTER_BASE};
 use nat64_layout::tables::SERVICE_SETS;
 use nat64_layout::{PORTS, REASON_COUNTERS};
-use rust_hdl::prelude::*;
 
 /// Clocks from `read` to `read_done`.
 pub const LATENCY: usize = 3;

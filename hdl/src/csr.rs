@@ -12,8 +12,8 @@
 //! of counters when the counter block answers. Registers that only keep what was written are kept once more here, in a block RAM, so
 //! that the blocks that own them need no read port; write-only registers are not kept and read as 0.
 
+use crate::prelude::*;
 use nat64_layout::{regs, Geometry, ABI_HASH};
-use rust_hdl::prelude::*;
 
 use crate::prim::{BlockRam, Quiet, Reg};
 use crate::types::{RegisterWrite, WindowWrite};

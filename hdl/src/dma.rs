@@ -9,7 +9,7 @@
 //! Latency: none once a master is chosen; choosing takes one clock between bursts. Round robin by burst. The order of the
 //! bursts of one master is kept, which is what the owner bit of a descriptor relies on.
 
-use rust_hdl::prelude::*;
+use crate::prelude::*;
 
 use crate::prim::{Quiet, Reg};
 use crate::wide::Wide;

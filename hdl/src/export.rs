@@ -1,6 +1,6 @@
 //! Verilog text of the cores.
 
-use rust_hdl::prelude::*;
+use crate::prelude::*;
 
 use crate::core::{Core128, Core512, Core64};
 
@@ -54,7 +54,11 @@ mod tests {
                 .unwrap_or_else(|e| panic!("iverilog: {e}; run `cargo xtask setup`"));
             let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
             let said: Vec<&str> = said.lines().filter(|line| !crate::testkit::tolerated(line)).collect();
-            assert!(out.status.success() && said.is_empty(), "W = {width}: {}", said.join("\n"));
+            assert!(
+                out.status.success() && said.is_empty(),
+                "W = {width}: {}",
+                said.join("\n")
+            );
             let _ = std::fs::remove_file(&file);
         }
     }

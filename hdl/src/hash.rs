@@ -15,13 +15,13 @@
 
 mod word;
 
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Key, RegisterWrite};
 use crate::wide::Wide;
 use crate::FastBlock;
 use nat64_layout::hash::{MESSAGE_BYTES, MESSAGE_FOUR_BIT, TOTAL_ROUNDS};
 use nat64_layout::regs::{HashKey0, HashKey1};
-use rust_hdl::prelude::*;
 pub use word::{bits_low_word, bits_number, bits_word, bits_word_wide, SipWord};
 
 /// Clocks from `key` to `hash`: the message register, the rounds, the output register.

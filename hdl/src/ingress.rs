@@ -12,9 +12,9 @@
 //! which a frame has begun but its next beat has not come do not count for the distance of two starts: the capture
 //! stage stands still in them too.
 
+use crate::prelude::*;
 use nat64_layout::regs::Ctrl;
 use nat64_layout::{Reason, MAX_FRAME, MIN_FRAME};
-use rust_hdl::prelude::*;
 
 use crate::prim::{Quiet, Reg};
 use crate::types::{RegisterWrite, Tally};

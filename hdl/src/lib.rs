@@ -1,7 +1,8 @@
 //! The gateware of nat64-nic in RustHDL; module order is the order along the packet's path.
 //!
 //! Every block is plain RustHDL: its simulation is the reference engine, its Verilog goes to Verilator and to synthesis.
-//! The derive [`FastBlock`] replaces RustHDL's own for speed, [`wide::Wide`] replaces `Bits<N>` above 32 bits.
+//! The derive [`FastBlock`] replaces RustHDL's own for speed, [`bits::Bits`] and [`wide::Wide`] replace its
+//! bit vectors ([`prelude`]).
 //! Registers have power-on values and no reset. Numbers come from `nat64-layout` through `Constant` fields, since a Rust
 //! `const` named in a kernel is emitted as an undeclared Verilog name.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@
 )]
 
 pub mod activity;
+pub mod bits;
 pub mod cam;
 pub mod capture;
 pub mod classify;
@@ -28,6 +30,7 @@ pub mod hash;
 pub mod ingress;
 pub mod inject;
 pub mod parse;
+pub mod prelude;
 pub mod prim;
 pub mod punt;
 pub mod rewrite;

@@ -11,8 +11,8 @@
 //! Transport bits are made from whatever follows the IP header; a reason that stands earlier in the order hides them when
 //! that is no transport header. The reply bit and the lengths likewise mean something only without an earlier reason.
 
+use crate::prelude::*;
 use nat64_layout::{Protocol, Reason, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN};
-use rust_hdl::prelude::*;
 
 use crate::ingress::with_constants;
 use crate::prim::{Quiet, Reg};

@@ -3,36 +3,123 @@
 //! A leaf has two descriptions, its Rust `update` and its Verilog text; the tests below replay one against the other.
 //! Every leaf starts at zero, in both.
 
+use crate::prelude::*;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
-/// Marks a block that has settled; see the derive.
+/// What the simulator remembers of a block between visits; see the derive.
 #[derive(Clone, Debug)]
-pub struct Quiet(pub bool);
+pub struct Quiet {
+    /// The kernel must run.
+    run: bool,
+    /// Sub-blocks must be visited.
+    below: bool,
+    /// An output moved in the last visit.
+    moved: bool,
+    /// A leaf is visited for the clock edge.
+    edge: bool,
+}
 
 impl Default for Quiet {
     fn default() -> Self {
-        Self(true)
+        Self {
+            run: true,
+            below: true,
+            moved: false,
+            edge: false,
+        }
+    }
+}
+
+/// An output of the block may have moved: the kernel around it must run.
+const MOVED: u8 = 1;
+/// The block must be visited.
+const VISIT: u8 = 2;
+
+impl Quiet {
+    /// Begins a visit: whether the kernel must run, whether sub-blocks must be visited.
+    #[inline(always)]
+    pub fn start(&mut self) -> (bool, bool) {
+        let todo = (self.run, self.below);
+        (self.run, self.below, self.moved) = (false, false, false);
+        todo
+    }
+
+    /// Ends a visit.
+    #[inline(always)]
+    pub fn finish(&mut self, moved: bool) {
+        self.moved = moved;
+    }
+
+    /// Whether an output moved in the last visit.
+    #[inline(always)]
+    pub fn moved(&self) -> bool {
+        self.moved
+    }
+
+    /// Whether a leaf is visited for the clock edge.
+    #[inline(always)]
+    pub fn ticks(&self) -> bool {
+        self.edge
+    }
+
+    /// A leaf's edge begins: its `update` is to run and to see [`Quiet::ticks`].
+    #[inline(always)]
+    pub fn begin_edge(&mut self) {
+        (self.run, self.edge) = (true, true);
+    }
+
+    /// A leaf's edge is over; what its parent has to know.
+    #[inline(always)]
+    pub fn end_edge(&mut self) -> u8 {
+        self.edge = false;
+        if self.moved {
+            MOVED
+        } else {
+            0
+        }
+    }
+
+    /// The edge of everything in a block is over; what its parent has to know.
+    #[inline(always)]
+    pub fn after_edge(&mut self, below: u8) -> u8 {
+        self.run |= below & MOVED != 0;
+        self.below |= below & VISIT != 0;
+        if below == 0 {
+            0
+        } else {
+            VISIT
+        }
+    }
+}
+
+/// A part of a design that clock edges reach.
+pub trait Edge {
+    /// The clock edge: registers and memories take over their inputs, which must have settled. Tells the parent what moved,
+    /// for its [`Quiet`].
+    fn edge(&mut self) -> u8;
+}
+
+impl<B: Edge, const N: usize> Edge for [B; N] {
+    #[inline(always)]
+    fn edge(&mut self) -> u8 {
+        self.iter_mut().fold(0, |all, part| all | part.edge())
     }
 }
 
 /// A block with a clock input, as test benches and engines step it.
 ///
-/// In the simulator every change of the clock line, up or down, is one clock: nothing in this gateware acts on a falling
-/// edge, and simulating it would settle the whole design once more for nothing. The Verilog has rising edges only.
-pub trait Clocked: Block {
-    /// The next clock edge; takes effect with the next `update_all`.
-    fn toggle_clock(&mut self);
-}
-
-/// Whether a leaf sees a clock edge in this pass; see [`Clocked`].
-#[inline(always)]
-pub fn ticks(clock: &Signal<In, Clock>) -> bool {
-    clock.pos_edge() || clock.neg_edge()
+/// In the simulator the clock line itself never moves: an edge is a walk over the registers ([`Edge`]). The Verilog has
+/// rising edges only.
+pub trait Clocked: Block + Edge {
+    /// Lets inputs settle, then the next rising edge; outputs follow with the next `update_all`.
+    fn toggle_clock(&mut self) {
+        crate::testkit::settle(self);
+        self.edge();
+    }
 }
 
 /// A register with power-on value zero.
-#[derive(Clone, Debug, FastBlock)]
+#[derive(Clone, Debug)]
 pub struct Reg<T: Synth> {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -40,7 +127,38 @@ pub struct Reg<T: Synth> {
     pub d: Signal<In, T>,
     /// Value.
     pub q: Signal<Out, T>,
-    _quiet: Quiet,
+}
+
+/// By hand: registers are most of a design, and between edges there is nothing to do for them. Only `next` of their signals
+/// is used, which is what the kernel around them writes and reads.
+impl<T: Synth> Edge for Reg<T> {
+    #[inline(always)]
+    fn edge(&mut self) -> u8 {
+        if self.q.next == self.d.next {
+            return 0;
+        }
+        self.q.next = self.d.next;
+        MOVED
+    }
+}
+
+impl<T: Synth> Block for Reg<T> {
+    fn connect_all(&mut self) {
+        self.connect();
+    }
+    #[inline(always)]
+    fn update_all(&mut self) {}
+    #[inline(always)]
+    fn has_changed(&self) -> bool {
+        false
+    }
+    fn accept(&self, name: &str, probe: &mut dyn Probe) {
+        probe.visit_start_scope(name, self);
+        self.clock.accept("clock", probe);
+        self.d.accept("d", probe);
+        self.q.accept("q", probe);
+        probe.visit_end_scope(name, self);
+    }
 }
 
 impl<T: Synth> Default for Reg<T> {
@@ -49,18 +167,12 @@ impl<T: Synth> Default for Reg<T> {
             clock: Default::default(),
             d: Default::default(),
             q: Default::default(),
-            _quiet: Default::default(),
         }
     }
 }
 
 impl<T: Synth> Logic for Reg<T> {
-    #[inline(always)]
-    fn update(&mut self) {
-        if ticks(&self.clock) {
-            self.q.next = self.d.val();
-        }
-    }
+    fn update(&mut self) {}
     fn connect(&mut self) {
         self.q.connect();
     }
@@ -74,6 +186,10 @@ impl<T: Synth> Logic for Reg<T> {
 
 /// Simple dual-port block RAM of 2^N words with an output register: data two clocks after the address. A read of the
 /// word being written gives the old one.
+///
+/// The session table relies on that: a lookup beside a write must see the old tag or the new one, never a mixture. So the
+/// Verilog has no `no_rw_check`, which would let synthesis return anything; where a RAM cannot read first, synthesis
+/// has to add the comparison and the bypass.
 #[derive(FastBlock)]
 pub struct BlockRam<T: Synth, const N: usize> {
     /// Clock.
@@ -111,7 +227,7 @@ impl<T: Synth, const N: usize> Default for BlockRam<T, N> {
 
 impl<T: Synth, const N: usize> Logic for BlockRam<T, N> {
     fn update(&mut self) {
-        if ticks(&self.clock) {
+        if self._quiet.ticks() {
             self.read_data.next = self._pipe;
             self._pipe = self._memory[self.read_address.val().index()];
             if self.write.val() {
@@ -124,7 +240,7 @@ impl<T: Synth, const N: usize> Logic for BlockRam<T, N> {
     }
     fn hdl(&self) -> Verilog {
         Verilog::Custom(format!(
-            "(* ram_style = \"block\", no_rw_check *) reg [{top}:0] mem [0:{last}];\nreg [{top}:0] pipe;\ninteger i;\n\
+            "(* ram_style = \"block\" *) reg [{top}:0] mem [0:{last}];\nreg [{top}:0] pipe;\ninteger i;\n\
              initial begin\n  for (i = 0; i <= {last}; i = i + 1) mem[i] = {bits}'h0;\n  pipe = {bits}'h0;\n  read_data = {bits}'h0;\nend\n\
              always @(posedge clock) begin\n  pipe <= mem[read_address];\n  read_data <= pipe;\n  if (write) mem[write_address] <= write_data;\nend\n",
             top = T::BITS - 1,
@@ -170,7 +286,7 @@ impl<T: Synth, const N: usize> Default for LutRam<T, N> {
 
 impl<T: Synth, const N: usize> Logic for LutRam<T, N> {
     fn update(&mut self) {
-        if ticks(&self.clock) && self.write.val() {
+        if self._quiet.ticks() && self.write.val() {
             self._memory[self.write_address.val().index()] = self.write_data.val();
         }
         self.read_data.next = self._memory[self.read_address.val().index()];

@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::prelude::*;
 use rust_hdl::core::atom::{Atom, AtomKind};
-use rust_hdl::prelude::*;
 
 use crate::prim::Clocked;
 

@@ -6,8 +6,8 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
+use crate::prelude::*;
 use crate::wide::Wide;
-use rust_hdl::prelude::*;
 
 /// Bits of the captured header window (`nat64_layout::HEADER_BYTES`), byte 0 of the frame in the top bits.
 pub const HEADER_BITS: usize = 704;
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(1 << 3, nat64_layout::tables::PREF64S);
         assert_eq!(1 << 3, nat64_layout::tables::SERVICE_SETS);
         assert_eq!(1 << 6, nat64_layout::REASON_COUNTERS);
-        assert!(nat64_layout::regs::BAR2_BYTES <= 1 << 23);
-        assert!(nat64_layout::regs::BAR0_BYTES <= 1 << 16);
+        const { assert!(nat64_layout::regs::BAR2_BYTES <= 1 << 23) };
+        const { assert!(nat64_layout::regs::BAR0_BYTES <= 1 << 16) };
     }
 }

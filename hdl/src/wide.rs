@@ -4,11 +4,12 @@
 //! that `#[hdl_gen]` knows how to translate, and cast functions whose names start with `bit_cast` or `bits`, so that the
 //! macro takes them as casts; the Verilog is the same as for `Bits<N>`.
 
+use crate::prelude::*;
 use num_bigint::BigUint;
 use rust_hdl::core::ast::VerilogLiteral;
+use rust_hdl::core::bits::Bits as SlowBits;
 use rust_hdl::core::synth::VCDValue;
 use rust_hdl::core::type_descriptor::{TypeDescriptor, TypeKind};
-use rust_hdl::prelude::*;
 
 /// Limbs of every `Wide`: up to 768 bits.
 pub const LIMBS: usize = 12;
@@ -267,28 +268,25 @@ impl<const N: usize, const M: usize> std::ops::Shr<Bits<M>> for Wide<N> {
     }
 }
 
+/// Of at most 32 bits.
 impl<const N: usize> From<Wide<N>> for Bits<N> {
     #[inline(always)]
     fn from(x: Wide<N>) -> Self {
-        if N <= 32 {
-            Bits::from(x.0[0])
-        } else {
-            x.big().into()
-        }
+        Bits::from(x.0[0])
+    }
+}
+
+/// To RustHDL's own type, for literals in the Verilog.
+impl<const N: usize> From<Wide<N>> for SlowBits<N> {
+    fn from(x: Wide<N>) -> Self {
+        x.big().into()
     }
 }
 
 impl<const N: usize> From<Bits<N>> for Wide<N> {
     #[inline(always)]
     fn from(x: Bits<N>) -> Self {
-        if N <= 32 {
-            let v: u64 = x.into();
-            let mut r = [0; LIMBS];
-            r[0] = v;
-            Self(r)
-        } else {
-            Self::from_big(&x.into())
-        }
+        u64::from(x).into()
     }
 }
 
@@ -310,12 +308,10 @@ impl<const N: usize> Synth for Wide<N> {
         }
     }
     fn vcd(self) -> VCDValue {
-        let bits: Bits<N> = self.big().into();
-        bits.vcd()
+        SlowBits::<N>::from(self).vcd()
     }
     fn verilog(self) -> VerilogLiteral {
-        let bits: Bits<N> = self.big().into();
-        bits.into()
+        SlowBits::<N>::from(self).verilog()
     }
 }
 

@@ -62,7 +62,7 @@ macro_rules! sample {
     };
 }
 
-fn number<const N: usize>(bits: Bits<N>) -> u64 {
+fn number<const N: usize>(bits: nat64_hdl::bits::Bits<N>) -> u64 {
     bits.into()
 }
 

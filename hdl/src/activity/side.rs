@@ -14,10 +14,10 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
+use crate::prelude::*;
 use crate::prim::{BlockRam, Quiet, Reg, SmallFifo};
 use crate::wide::{bit_cast_wide, bits_wide, Wide};
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// What a direction of a record has.
 #[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]

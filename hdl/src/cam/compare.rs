@@ -1,11 +1,11 @@
 //! Compares a record with the whole key, in chunks that a register can follow; no clock.
 
+use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::types::{Key, RECORD_BITS};
 use crate::wide::{bits_narrow, Wide};
 use crate::FastBlock;
 use nat64_layout::record::RECORD_FIELDS;
-use rust_hdl::prelude::*;
 
 /// See the module documentation.
 #[derive(FastBlock)]

@@ -4,10 +4,10 @@
 //! the write: its index is read one clock after the comparison and must be the one that belongs to the signature.
 
 use super::window::STASH_BITS;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::wide::{bits_narrow, Wide};
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// See the module documentation.
 #[derive(FastBlock, Default)]

@@ -3,13 +3,13 @@
 // The accessors that RustHDL's kernels call have no documentation; every field below has its own.
 #![allow(missing_docs)]
 
+use crate::prelude::*;
 use crate::prim::{BlockRam, Quiet, Reg};
 use crate::FastBlock;
 use nat64_layout::FINGERPRINT_BITS;
 use rust_hdl::core::ast::VerilogLiteral;
 use rust_hdl::core::synth::VCDValue;
 use rust_hdl::core::type_descriptor::{TypeDescriptor, TypeField, TypeKind};
-use rust_hdl::prelude::*;
 
 /// A tag as a way's RAM holds it: as wide as the card's indices, so that a session stays within its RAM budget.
 #[derive(Copy, Clone, Debug, Default, PartialEq)]
@@ -76,7 +76,7 @@ impl<const RECORD_LOG2: usize> Synth for TagWord<RECORD_LOG2> {
         let index: u64 = self.index.into();
         let fingerprint: u64 = self.fingerprint.into();
         let word = fingerprint | index << FINGERPRINT_BITS | u64::from(self.valid) << (FINGERPRINT_BITS + RECORD_LOG2);
-        Bits::<32>::from(word).into()
+        rust_hdl::core::bits::Bits::<32>::from(word).into()
     }
 }
 

@@ -4,6 +4,7 @@
 //! writes is the order in which lookups see them.
 
 use super::TagWord;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::types::{WindowWrite, RECORD_BITS};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
@@ -13,7 +14,6 @@ use nat64_layout::record::{
     TAG_BUCKET_STRIDE, TAG_INDEX_LSB, TAG_VALID_BIT,
 };
 use nat64_layout::{FINGERPRINT_BITS, INDEX_BITS, STASH, WAYS};
-use rust_hdl::prelude::*;
 
 /// Clocks from `window` to the edge that changes the table.
 pub const WRITE_LATENCY: usize = 2;
@@ -41,7 +41,7 @@ pub struct StagedWords {
 
 impl Logic for StagedWords {
     fn update(&mut self) {
-        if crate::prim::ticks(&self.clock) && self.write.val() {
+        if self._quiet.ticks() && self.write.val() {
             let word = self.word.val().index();
             if word < RECORD_WORDS - 1 {
                 let data: u64 = self.data.val().into();

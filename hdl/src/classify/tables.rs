@@ -3,12 +3,12 @@
 //! An entry's words are shifted into one staging register; the last word commits. A word of another entry in between
 //! would be taken for a word of this one, so an entry is written in one go, as the driver does.
 
+use crate::prelude::*;
 use nat64_layout::regs::Policy;
 use nat64_layout::tables::{
     POOLS, POOL_BASE, POOL_STRIDE, PREF64S, PREF64_BASE, PREF64_STRIDE, TERMS, TERM_BASE, TERM_STRIDE, UNITS,
     UNIT_BASE, UNIT_STRIDE,
 };
-use rust_hdl::prelude::*;
 
 use crate::ingress::with_constants;
 use crate::prim::{Quiet, Reg};

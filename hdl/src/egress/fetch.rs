@@ -11,12 +11,12 @@
 use super::meta::{Arrival, BeatMeta, FrameEnd, Header, Job, Step, TO_NOWHERE, TO_PUNT};
 use super::plan::Plan;
 use super::queue::Queue;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg, SmallFifo};
 use crate::types::Decision;
 use crate::wide::*;
 use crate::FastBlock;
 use nat64_layout::Reason;
-use rust_hdl::prelude::*;
 
 /// See the module documentation.
 #[derive(FastBlock)]

@@ -18,6 +18,7 @@ mod tests;
 
 pub use meta::PuntMeta;
 
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Decision, Tally, Translated};
 use crate::wide::Wide;
@@ -26,7 +27,6 @@ use fetch::Fetch;
 use meta::{BeatMeta, FrameEnd, TO_NOWHERE, TO_PUNT};
 use port::Port;
 use queue::Queue;
-use rust_hdl::prelude::*;
 
 /// See the module documentation. `LB` = log2 of the bytes of a beat, `RN` = log2 of the beats of the ring.
 #[derive(FastBlock)]

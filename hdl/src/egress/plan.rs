@@ -5,10 +5,10 @@
 //! q = ceil(d / B), moved by d modulo B.
 
 use super::meta::{FrameEnd, Header, Job};
+use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::types::{Decision, KIND_DROP, KIND_PUNT, KIND_TRANSLATE};
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// Combinational.
 #[derive(FastBlock)]

@@ -1,10 +1,10 @@
 //! One transmit port: chooses between fast path and inject stream frame by frame, in turn when both have a frame.
 
 use super::meta::BeatMeta;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::wide::*;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// See the module documentation. Latency: one clock, the output register.
 #[derive(FastBlock)]

@@ -1,8 +1,8 @@
 //! FIFO of distributed RAM that shows a word one clock after it was pushed.
 
+use crate::prelude::*;
 use crate::prim::{LutRam, Quiet, Reg};
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// 2^N words, N at most 7. `valid` and `data` show the oldest, `pop` takes it. It has no full flag: whoever pushes
 /// counts.

@@ -1,12 +1,12 @@
 //! 32 bits as a machine word: what the rounds compute with.
 //!
-//! RustHDL's `Bits<32>` shifts by way of big integers, 25 times slower; the Verilog is the same.
+//! A type of its own keeps the rounds free of mixed widths; the Verilog is that of `Bits<32>`.
 
+use crate::prelude::*;
 use crate::wide::Wide;
 use rust_hdl::core::ast::VerilogLiteral;
 use rust_hdl::core::synth::VCDValue;
 use rust_hdl::core::type_descriptor::{TypeDescriptor, TypeKind};
-use rust_hdl::prelude::*;
 
 /// See the module documentation.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +62,14 @@ impl std::ops::Shr<u64> for SipWord {
 }
 
 impl From<SipWord> for Bits<32> {
+    #[inline(always)]
+    fn from(x: SipWord) -> Self {
+        u64::from(x.0).into()
+    }
+}
+
+/// To RustHDL's own type, for literals in the Verilog.
+impl From<SipWord> for rust_hdl::core::bits::Bits<32> {
     fn from(x: SipWord) -> Self {
         u64::from(x.0).into()
     }
@@ -79,7 +87,7 @@ impl Synth for SipWord {
         Bits::<32>::from(self).vcd()
     }
     fn verilog(self) -> VerilogLiteral {
-        Bits::<32>::from(self).into()
+        Bits::<32>::from(self).verilog()
     }
 }
 

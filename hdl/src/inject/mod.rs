@@ -13,6 +13,7 @@
 mod tests;
 
 use crate::egress::queue::Queue;
+use crate::prelude::*;
 use crate::prim::{BlockRam, Quiet, Reg};
 use crate::types::{RegisterWrite, Tally};
 use crate::wide::*;
@@ -20,7 +21,6 @@ use crate::FastBlock;
 use nat64_layout::regs::{InjBaseHigh, InjBaseLow, InjCtrl, InjTail, InjWbHigh, InjWbLow};
 use nat64_layout::ring::{DESCRIPTOR_BYTES, MIN_INJECT, SLOT_FRAME};
 use nat64_layout::Reason;
-use rust_hdl::prelude::*;
 
 /// See the module documentation. `LB` = log2 of the bytes of a beat.
 #[derive(FastBlock)]

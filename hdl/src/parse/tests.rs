@@ -71,7 +71,13 @@ fn model_four(p: &mut Parsed, l3: &[u8], before: usize) {
         return;
     }
     p.need = (before + total).min(0xffff);
-    p.ip = Some((l3[1], l3[6] & 0x40 != 0, l3[8], number(&l3[12..16]), number(&l3[16..20])));
+    p.ip = Some((
+        l3[1],
+        l3[6] & 0x40 != 0,
+        l3[8],
+        number(&l3[12..16]),
+        number(&l3[16..20]),
+    ));
     let protocol = Protocol::ALL.into_iter().find(|q| q.ipv4() == l3[9]);
     p.reason = if header > 20 {
         Some(Reason::Ipv4Options)

@@ -3,8 +3,8 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
+use crate::prelude::*;
 use crate::wide::Wide;
-use rust_hdl::prelude::*;
 
 /// What the descriptor needs.
 #[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]

@@ -14,6 +14,7 @@ mod tests;
 
 use crate::egress::queue::Queue;
 use crate::egress::PuntMeta;
+use crate::prelude::*;
 use crate::prim::{BlockRam, Quiet, Reg};
 use crate::types::{RegisterWrite, Tally};
 use crate::wide::*;
@@ -22,7 +23,6 @@ use entry::PuntEntry;
 use nat64_layout::regs::{ExcBaseHigh, ExcBaseLow, ExcCtrl, ExcTail};
 use nat64_layout::ring::SLOT_FRAME;
 use nat64_layout::Reason;
-use rust_hdl::prelude::*;
 
 /// See the module documentation. `LB` = log2 of the bytes of a beat.
 #[derive(FastBlock)]
@@ -136,6 +136,7 @@ pub struct Punt<const W: usize, const LB: usize> {
     load: Signal<Local, Bit>,
     done: Signal<Local, Bit>,
     dropped: Signal<Local, Bit>,
+    gone: Signal<Local, Bit>,
     move_on: Signal<Local, Bits<12>>,
     moved: Signal<Local, Wide<W>>,
     word: Signal<Local, Wide<64>>,
@@ -249,6 +250,7 @@ impl<const W: usize, const LB: usize> Default for Punt<W, LB> {
             load: Default::default(),
             done: Default::default(),
             dropped: Default::default(),
+            gone: Default::default(),
             move_on: Default::default(),
             moved: Default::default(),
             word: Default::default(),
@@ -518,17 +520,18 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
         }
         self.out_valid.d.next = self.load.val() | (self.out_valid.q.val() & (!self.mw_ready.val()));
         self.beats.pop.next = self.pop.val();
-        self.frames.pop.next = self.done.val() | self.dropped.val();
+        self.gone.next = self.done.val() | self.dropped.val();
+        self.frames.pop.next = self.gone.val();
         if self.issue.val() & (!self.pop.val()) {
             self.used.d.next = self.used.q.val() + 1;
         }
         if self.pop.val() & (!self.issue.val()) {
             self.used.d.next = self.used.q.val() - 1;
         }
-        if self.commit.val() & (!self.frames.pop.val()) {
+        if self.commit.val() & (!self.gone.val()) {
             self.waiting.d.next = self.waiting.q.val() + 1;
         }
-        if self.frames.pop.val() & (!self.commit.val()) {
+        if self.gone.val() & (!self.commit.val()) {
             self.waiting.d.next = self.waiting.q.val() - 1;
         }
 

@@ -1,11 +1,11 @@
 //! Combinational parts behind the sums: the IP packet's header with its checksums, and the Ethernet header before it.
 
 use super::carry::Carry;
+use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::types::HEADER_BITS;
 use crate::wide::*;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// IPv6 and TCP header, the longest.
 pub const PACKET_BITS: usize = 480;

@@ -3,7 +3,7 @@
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
 
-use rust_hdl::prelude::*;
+use crate::prelude::*;
 
 /// The scalars of packet, session and verdict.
 #[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]

@@ -1,8 +1,8 @@
 //! A leaf that hands on a value N clocks later: for what a pipeline carries past stages that do not look at it.
 
+use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// `q` is `d` of `N` clocks ago (N at least 2). A ring of distributed RAM and one register, cheaper than N registers.
 #[derive(FastBlock)]
@@ -34,7 +34,7 @@ impl<T: Synth, const N: usize> Default for Delay<T, N> {
 
 impl<T: Synth, const N: usize> Logic for Delay<T, N> {
     fn update(&mut self) {
-        if crate::prim::ticks(&self.clock) {
+        if self._quiet.ticks() {
             self.q.next = self._memory[self._at];
             self._memory[self._at] = self.d.val();
             self._at = (self._at + 1) % (N - 1);

@@ -16,6 +16,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
+use crate::prelude::*;
 use crate::prim::{LutRam, Quiet, Reg};
 use crate::types::{Decision, Found, Phv, RegisterWrite, FATE_FORWARD, FATE_LOOKUP, RECORD_BITS};
 use crate::types::{KIND_DROP, KIND_FORWARD, KIND_PUNT, KIND_TRANSLATE};
@@ -25,7 +26,6 @@ use build::{FrameHeader, PacketHeader, PACKET_BITS};
 use carry::Carry;
 use delay::Delay;
 use nat64_layout::{tables, Protocol, Reason};
-use rust_hdl::prelude::*;
 use select::{Select, TERM_BITS};
 use sum::Sum;
 

@@ -1,11 +1,11 @@
 //! Combinational parts in front of the sums: the embedded address, the new addresses and transport header, and the terms
 //! that the transport checksum changes by.
 
+use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::types::RECORD_BITS;
 use crate::wide::*;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// 16-bit terms of the transport checksum, filled up to groups of three.
 pub const TERMS: usize = 27;

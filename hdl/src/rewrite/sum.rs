@@ -1,10 +1,10 @@
 //! The one's complement sum of the terms of the transport checksum: 27 -> 9 -> 3 -> 1 -> 16 bits, two additions a stage.
 
 use super::select::TERM_BITS;
+use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::wide::*;
 use crate::FastBlock;
-use rust_hdl::prelude::*;
 
 /// Sums of three terms, 18 bits each; the first group lowest.
 #[derive(FastBlock, Default)]
