@@ -123,7 +123,8 @@ fn check(root: &Path) -> Result<(), Error> {
 }
 
 fn demo(root: &Path) -> Result<(), Error> {
-    let out = root.join("target/demo");
+    println!("\n== the simulator (built once, a few minutes)");
+    cargo(root, &["build", "--package", "nat64-sim"]).run()?;
     let examples = [
         ("seed", "", "the worked example"),
         ("vlan", "-vlan", "the same with VLANs"),
@@ -133,7 +134,7 @@ fn demo(root: &Path) -> Result<(), Error> {
         let config_file = format!("examples/{config}.conf");
         let inside = format!("inside=examples/inside{suffix}.pcap");
         let outside = format!("outside=examples/outside{suffix}.pcap");
-        let out = out.join(config).display().to_string();
+        let out = format!("target/demo/{config}");
         let program = ["run", "--quiet", "--package", "nat64-sim", "--"];
         let replay = [
             "replay",
@@ -148,8 +149,8 @@ fn demo(root: &Path) -> Result<(), Error> {
         ];
         let arguments: Vec<&str> = program.into_iter().chain(replay).chain(["--out-dir", &out]).collect();
         cargo(root, &arguments).run()?;
-        println!("translated packets: {out}");
     }
+    println!("\nThe packets are in target/demo; to look at them: tshark -r target/demo/seed/outside.pcapng");
     Ok(())
 }
 
