@@ -1,8 +1,8 @@
 //! Session tables (RFC 6146 section 3.2): who talks to whom through which binding.
 //!
 //! A session holds what its binding does not: the server, the prefix, the state, the time of its last packet. It is
-//! found by what an IPv6 packet carries, or by its binding and the server; the second index is what keeps reverse
-//! tuples unique. The sessions of a binding form a list.
+//! found by what an IPv6 packet carries, or by its binding and the server, which is what keeps reverse tuples unique. The
+//! sessions of a binding form a list; the first few are found by walking it, those beyond by a second index.
 
 use std::net::Ipv4Addr;
 
@@ -52,6 +52,37 @@ fn remote_bytes(bib: u32, remote: (Ipv4Addr, u16)) -> [u8; 10] {
     bytes
 }
 
+/// What is true of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    /// A card may carry it: `Install` was pushed and no `Remove` since.
+    pub const INSTALLED: Self = Self(1);
+    /// An IPv4 packet opened it.
+    pub const INBOUND: Self = Self(2);
+    /// Server and client are both behind us; no card can carry it.
+    pub const HAIRPIN: Self = Self(4);
+    /// It lets its server's address in (address-dependent filtering).
+    pub const PERMITS: Self = Self(8);
+    /// It is found by the index of servers, not by walking the sessions of its binding.
+    const INDEXED: Self = Self(16);
+
+    /// Sets or clears one.
+    pub fn set(&mut self, flag: Self, value: bool) {
+        self.0 = if value { self.0 | flag.0 } else { self.0 & !flag.0 };
+    }
+
+    /// Whether one is set.
+    pub const fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+}
+
+/// Sessions of a binding that are found by walking its list; those beyond are indexed by their server. Most bindings have
+/// one or two.
+const WALKED: u32 = 4;
+
 /// A session.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -67,14 +98,7 @@ pub struct Session {
     pub term: u16,
     /// State.
     pub state: State,
-    /// A card may carry it: `Install` was pushed and no `Remove` since.
-    pub installed: bool,
-    /// An IPv4 packet opened it.
-    pub inbound: bool,
-    /// Server and client are both behind us; no card can carry it.
-    pub hairpin: bool,
-    /// It lets its server's address in (address-dependent filtering).
-    pub(crate) permits: bool,
+    pub(crate) flags: Flags,
     /// Probes still to be sent in TRANS.
     pub probes: u8,
     /// `inactivity-timeout` of the application it matched, in seconds; 0: none.
@@ -90,6 +114,21 @@ pub struct Session {
 }
 
 impl Session {
+    /// A card may carry it.
+    pub fn installed(&self) -> bool {
+        self.flags.has(Flags::INSTALLED)
+    }
+
+    /// An IPv4 packet opened it.
+    pub fn inbound(&self) -> bool {
+        self.flags.has(Flags::INBOUND)
+    }
+
+    /// Server and client are both behind us; no card can carry it.
+    pub fn hairpin(&self) -> bool {
+        self.flags.has(Flags::HAIRPIN)
+    }
+
     /// Counts a packet.
     #[inline]
     pub(crate) fn count(&mut self, direction: Direction, bytes: usize) {
@@ -102,7 +141,10 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     slab: Slab<Session>,
+    /// Times each place of the slab was emptied.
+    generations: Vec<u32>,
     six: HashTable<u32>,
+    /// By binding and server: the sessions that are [`Flags::INDEXED`].
     remote: HashTable<u32>,
     keys: Keyed,
 }
@@ -123,6 +165,7 @@ impl Sessions {
     pub fn new(keys: Keyed) -> Self {
         Self {
             slab: Slab::default(),
+            generations: Vec::new(),
             six: HashTable::new(),
             remote: HashTable::new(),
             keys,
@@ -151,7 +194,22 @@ impl Sessions {
     }
 
     /// The session of a binding with a server.
-    pub fn find_remote(&self, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
+    pub fn find_remote(&self, bibs: &Bibs, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
+        let mut slot = bibs.get(bib)?.first;
+        while let Some(session) = self.slab.get(slot) {
+            if session.flags.has(Flags::INDEXED) {
+                // So are all behind it.
+                return self.find_indexed(bib, remote);
+            }
+            if session.remote == remote {
+                return Some(slot);
+            }
+            slot = session.next;
+        }
+        None
+    }
+
+    fn find_indexed(&self, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
         self.remote
             .find(self.keys.hash(&remote_bytes(bib, remote)), |&slot| {
                 self.slab
@@ -161,20 +219,38 @@ impl Sessions {
             .copied()
     }
 
-    /// Adds a session whose tuples do not exist yet (the caller looked), at the head of its binding's list.
+    /// Adds a session whose tuples do not exist yet (the caller looked), to its binding's list: the first few at the
+    /// head, the indexed ones behind them.
     pub fn insert(&mut self, bibs: &mut Bibs, mut session: Session) -> Option<u32> {
         let tuple = tuple6(bibs, &session)?;
         let (bib, remote) = (session.bib, session.remote);
         let entry = bibs.get_mut(bib)?;
+        let indexed = entry.sessions >= WALKED;
+        session.flags.set(Flags::INDEXED, indexed);
         session.previous = NONE;
         session.next = entry.first;
+        // At most WALKED steps: more were never added without an index.
+        while let Some(other) = self
+            .slab
+            .get(session.next)
+            .filter(|other| indexed && !other.flags.has(Flags::INDEXED))
+        {
+            session.previous = session.next;
+            session.next = other.next;
+        }
         entry.sessions += 1;
-        entry.inbound += u32::from(session.inbound);
-        let after = session.next;
+        entry.inbound += u32::from(session.inbound());
+        let (before, after) = (session.previous, session.next);
         let slot = self.slab.insert(session);
-        entry.first = slot;
-        if let Some(second) = self.slab.get_mut(after) {
-            second.previous = slot;
+        if self.generations.len() <= slot as usize {
+            self.generations.push(0);
+        }
+        match self.slab.get_mut(before) {
+            Some(before) => before.next = slot,
+            None => entry.first = slot,
+        }
+        if let Some(after) = self.slab.get_mut(after) {
+            after.previous = slot;
         }
         let (slab, keys, bibs) = (&self.slab, &self.keys, &*bibs);
         // Every indexed slot is in use, so the zeros are never taken.
@@ -183,11 +259,13 @@ impl Sessions {
                 .and_then(|other| tuple6(bibs, other))
                 .map_or(0, |t| keys.hash(&t.bytes()))
         });
-        self.remote
-            .insert_unique(keys.hash(&remote_bytes(bib, remote)), slot, |&s| {
-                slab.get(s)
-                    .map_or(0, |other| keys.hash(&remote_bytes(other.bib, other.remote)))
-            });
+        if indexed {
+            self.remote
+                .insert_unique(keys.hash(&remote_bytes(bib, remote)), slot, |&s| {
+                    slab.get(s)
+                        .map_or(0, |other| keys.hash(&remote_bytes(other.bib, other.remote)))
+                });
+        }
         Some(slot)
     }
 
@@ -195,12 +273,15 @@ impl Sessions {
     pub fn remove(&mut self, bibs: &mut Bibs, slot: u32) -> Option<Session> {
         let tuple = tuple6(bibs, self.slab.get(slot)?)?;
         let session = self.slab.remove(slot)?;
-        let hashes = (
-            self.keys.hash(&tuple.bytes()),
-            self.keys.hash(&remote_bytes(session.bib, session.remote)),
-        );
-        for (table, hash) in [(&mut self.six, hashes.0), (&mut self.remote, hashes.1)] {
-            if let Ok(entry) = table.find_entry(hash, |&s| s == slot) {
+        if let Some(generation) = self.generations.get_mut(slot as usize) {
+            *generation = generation.wrapping_add(1);
+        }
+        if let Ok(entry) = self.six.find_entry(self.keys.hash(&tuple.bytes()), |&s| s == slot) {
+            entry.remove();
+        }
+        if session.flags.has(Flags::INDEXED) {
+            let hash = self.keys.hash(&remote_bytes(session.bib, session.remote));
+            if let Ok(entry) = self.remote.find_entry(hash, |&s| s == slot) {
                 entry.remove();
             }
         }
@@ -212,7 +293,7 @@ impl Sessions {
         }
         if let Some(bib) = bibs.get_mut(session.bib) {
             bib.sessions -= 1;
-            bib.inbound -= u32::from(session.inbound);
+            bib.inbound -= u32::from(session.inbound());
             if bib.first == slot {
                 bib.first = session.next;
             }
@@ -236,13 +317,17 @@ impl Sessions {
     pub fn id(&self, slot: u32) -> SessionId {
         SessionId {
             slot,
-            generation: self.slab.generation(slot),
+            generation: self.generation(slot),
         }
     }
 
     /// The number of a session that still lives.
     pub fn slot(&self, id: SessionId) -> Option<u32> {
-        (self.slab.get(id.slot).is_some() && self.slab.generation(id.slot) == id.generation).then_some(id.slot)
+        (self.slab.get(id.slot).is_some() && self.generation(id.slot) == id.generation).then_some(id.slot)
+    }
+
+    fn generation(&self, slot: u32) -> u32 {
+        self.generations.get(slot as usize).copied().unwrap_or(0)
     }
 
     /// Changes sessions, keys included; [`Sessions::index`] must follow.
@@ -254,23 +339,17 @@ impl Sessions {
         }
     }
 
-    /// Indexes all sessions anew.
+    /// Indexes all sessions anew by their IPv6 tuples. Bindings and servers are what they were.
     pub(crate) fn index(&mut self, bibs: &Bibs) {
         self.six.clear();
-        self.remote.clear();
         let (slab, keys) = (&self.slab, &self.keys);
         let six = |slot: u32| {
             slab.get(slot)
                 .and_then(|other| tuple6(bibs, other))
                 .map_or(0, |t| keys.hash(&t.bytes()))
         };
-        let remote = |slot: u32| {
-            slab.get(slot)
-                .map_or(0, |other| keys.hash(&remote_bytes(other.bib, other.remote)))
-        };
         for (slot, _) in slab.iter() {
             self.six.insert_unique(six(slot), slot, |&s| six(s));
-            self.remote.insert_unique(remote(slot), slot, |&s| remote(s));
         }
     }
 

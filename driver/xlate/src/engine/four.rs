@@ -120,7 +120,7 @@ impl Nat64 {
             return self.no_binding4(now, way, packet, transport, effects);
         };
         let size = packet.bytes.len();
-        let begun = match self.sessions.find_remote(bib, remote) {
+        let begun = match self.sessions.find_remote(&self.bibs, bib, remote) {
             Some(slot)
                 if self
                     .sessions
@@ -315,7 +315,7 @@ impl Nat64 {
         let bib = self.bibs.find4(&key).ok_or(Reason::IcmpErrorNoSession)?;
         let slot = self
             .sessions
-            .find_remote(bib, (quote.dst, remote_port))
+            .find_remote(&self.bibs, bib, (quote.dst, remote_port))
             .ok_or(Reason::IcmpErrorNoSession)?;
         let session = self.sessions.get(slot).ok_or(Reason::IcmpErrorNoSession)?;
         let (unit, prefix) = (usize::from(session.unit), session.prefix);

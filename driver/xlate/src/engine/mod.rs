@@ -230,7 +230,7 @@ impl Nat64 {
     pub fn due(&self, now: Time, into: &mut Vec<SessionId>) {
         self.session_timers.for_each_due(now, |slot, _| {
             if let Some(session) = self.sessions.get(slot) {
-                if session.installed && self.deadline(session) <= now {
+                if session.installed() && self.deadline(session) <= now {
                     into.push(self.sessions.id(slot));
                 }
             }
@@ -251,7 +251,7 @@ impl Nat64 {
             at
         };
         if self.refreshes(slot, direction) {
-            if let Some(session) = self.sessions.get_mut(slot).filter(|session| session.installed) {
+            if let Some(session) = self.sessions.get_mut(slot).filter(|session| session.installed()) {
                 session.last = session.last.max(at);
             }
         }
@@ -379,9 +379,9 @@ impl Nat64 {
         Some(SessionInfo {
             flow: self.flow(slot)?,
             state: session.state,
-            inbound: session.inbound,
-            installed: session.installed,
-            hairpin: session.hairpin,
+            inbound: session.inbound(),
+            installed: session.installed(),
+            hairpin: session.hairpin(),
             last: session.last,
             deadline: self.deadline(session),
             packets: session.packets,

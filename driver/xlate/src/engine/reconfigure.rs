@@ -210,7 +210,7 @@ impl Nat64 {
         let flows: Vec<Flow> = self
             .sessions
             .iter()
-            .filter(|(_, session)| session.installed)
+            .filter(|(_, session)| session.installed())
             .filter_map(|(slot, _)| self.flow(slot))
             .collect();
         self.renumber(policy, &moved);

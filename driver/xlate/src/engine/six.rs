@@ -245,7 +245,7 @@ impl Nat64 {
             }
             // RFC 6146 section 3.5.2.2, CLOSED: with a binding it is translated, and no state is made of it.
             let bib = self.existing_bib(outbound)?;
-            if self.sessions.find_remote(bib, outbound.remote).is_some() {
+            if self.sessions.find_remote(&self.bibs, bib, outbound.remote).is_some() {
                 return Err(Reason::EimConflict);
             }
             return Ok(bib);

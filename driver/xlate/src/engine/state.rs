@@ -12,7 +12,7 @@ use crate::config::{EimScope, Filtering, OnConflict, Refresh};
 use crate::effect::{Effect, Effects, Event, Time};
 use crate::policy::{nanoseconds, Matched};
 use crate::pool::{Lease, Request};
-use crate::session::Session;
+use crate::session::{Flags, Session};
 use crate::tcp::{self, Life, State};
 
 /// A client's packet that has no session yet.
@@ -152,11 +152,11 @@ impl Nat64 {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        let may = session.state.is_steady() && !session.hairpin;
-        if may == session.installed {
+        let may = session.state.is_steady() && !session.hairpin();
+        if may == session.installed() {
             return;
         }
-        session.installed = may;
+        session.flags.set(Flags::INSTALLED, may);
         if !may {
             effects.push(Effect::Remove(self.sessions.id(slot)));
         } else if let Some(flow) = self.flow(slot) {
@@ -221,7 +221,7 @@ impl Nat64 {
         self.within_limits(now, service_set, client.0, protocol)?;
         let mut key = self.bib_key(packet, matched.term);
         let mut slot = self.find_bib(&key);
-        if let Some(found) = slot.filter(|&found| self.sessions.find_remote(found, remote).is_some()) {
+        if let Some(found) = slot.filter(|&found| self.sessions.find_remote(&self.bibs, found, remote).is_some()) {
             // The reverse tuple exists: another prefix or unit maps this client to the same server.
             let is_static = self.bibs.get(found).is_some_and(Bib::is_static);
             if is_static || self.policy.set(service_set).on_conflict == OnConflict::Drop {
@@ -251,7 +251,7 @@ impl Nat64 {
         let hairpin = self.policy.pool_owner(service_set, remote.0).is_some();
         let mut session = self.new_session(now, bib, remote, unit, prefix, matched);
         session.state = state;
-        session.hairpin = hairpin;
+        session.flags.set(Flags::HAIRPIN, hairpin);
         session.count(Direction::SixToFour, size);
         self.add_session(session, effects).ok_or(Reason::SessionLimit)
     }
@@ -300,8 +300,9 @@ impl Nat64 {
         self.within_limits(now, set, client.0, protocol)?;
         let mut session = self.new_session(now, bib, remote, unit, prefix, Matched { term, inactivity: 0 });
         session.state = state;
-        session.inbound = true;
-        session.hairpin = self.policy.pool_owner(set, remote.0).is_some();
+        session.flags.set(Flags::INBOUND, true);
+        let hairpin = self.policy.pool_owner(set, remote.0).is_some();
+        session.flags.set(Flags::HAIRPIN, hairpin);
         session.count(Direction::FourToSix, size);
         self.add_session(session, effects).ok_or(Reason::EimConflict)
     }
@@ -322,10 +323,7 @@ impl Nat64 {
             unit,
             term: matched.term,
             state: State::Open,
-            installed: false,
-            inbound: false,
-            hairpin: false,
-            permits: false,
+            flags: Flags::default(),
             probes: 0,
             inactivity: matched.inactivity,
             last: now,
@@ -559,7 +557,7 @@ impl Nat64 {
         let Some(session) = self.sessions.remove(&mut self.bibs, slot) else {
             return;
         };
-        if session.installed {
+        if session.installed() {
             effects.push(Effect::Remove(id));
         }
         self.stats.embryonic -= u32::from(session.state.is_embryonic());
@@ -575,7 +573,7 @@ impl Nat64 {
                 remote: session.remote,
             };
             self.syns.remove(&key);
-        } else if session.permits {
+        } else if session.flags.has(Flags::PERMITS) {
             self.withdraw_permit(session.bib, session.remote.0);
         }
         let subscriber = (set, self.policy.subscriber(set, client));
@@ -620,7 +618,7 @@ impl Nat64 {
         };
         let translate = self.policy.translate(bib.six.service_set, bib.term);
         if translate.is_some_and(|translate| translate.filtering == Filtering::AddressDependent) {
-            session.permits = true;
+            session.flags.set(Flags::PERMITS, true);
             *self.permits.entry((session.bib, session.remote.0)).or_default() += 1;
         }
     }
