@@ -193,7 +193,7 @@ def v4_error_without_binding(g):
 
 @case()
 def v4_error_with_bad_checksum(g):
-    """RFC 5508 REQ-3: "If the ICMP checksum is invalid, the NAT SHOULD silently drop the ICMP error packet" """
+    """RFC 5508 REQ-3: "if the ICMP checksum fails to validate, the NAT SHOULD silently drop the ICMP Error packet." """
     public = open_udp(g)
     bad = bytearray(bytes(error4(public, 3, 1)))
     bad[22] ^= 0x55
