@@ -21,19 +21,14 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub enum Scope {
     /// All rule terms and units of the service set.
     ServiceSet,
-    /// One rule term and the unit the client is behind.
-    Term {
-        /// Term.
-        term: u16,
-        /// Unit.
-        unit: u16,
-    },
+    /// The rule term it was made by and the unit the client is behind.
+    Term,
     /// Configured: the whole service set, before any other binding.
     Static,
 }
 
-/// The IPv6 side of a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The IPv6 side of a binding, with where it was made; two keys are the same if everything is that counts in their scope.
+#[derive(Clone, Copy, Debug)]
 pub struct Key6 {
     /// Protocol.
     pub protocol: Protocol,
@@ -43,9 +38,24 @@ pub struct Key6 {
     pub client: (Ipv6Addr, u16),
     /// How far it reaches.
     pub scope: Scope,
+    /// Rule term it was made by: gives prefix and filtering for sessions from the IPv4 side. Counts in [`Scope::Term`].
+    pub term: u16,
+    /// Unit the client is behind. Counts in [`Scope::Term`].
+    pub unit: u16,
     /// The only server it serves; `None`: endpoint-independent.
     pub destination: Option<(Ipv4Addr, u16)>,
 }
+
+impl PartialEq for Key6 {
+    fn eq(&self, other: &Self) -> bool {
+        self.client == other.client
+            && (self.protocol, self.service_set, self.scope) == (other.protocol, other.service_set, other.scope)
+            && (self.scope != Scope::Term || (self.term, self.unit) == (other.term, other.unit))
+            && self.destination == other.destination
+    }
+}
+
+impl Eq for Key6 {}
 
 impl Key6 {
     fn bytes(&self) -> [u8; 34] {
@@ -56,7 +66,7 @@ impl Key6 {
         bytes[19..21].copy_from_slice(&self.client.1.to_le_bytes());
         let (kind, term, unit) = match self.scope {
             Scope::ServiceSet => (0, 0, 0),
-            Scope::Term { term, unit } => (1, term, unit),
+            Scope::Term => (1, self.term, self.unit),
             Scope::Static => (2, 0, 0),
         };
         bytes[21] = kind;
@@ -100,10 +110,6 @@ pub struct Bib {
     pub six: Key6,
     /// Pool address and port.
     pub pool: (Ipv4Addr, u16),
-    /// Unit the client is behind.
-    pub unit: u16,
-    /// Rule term it was made by: gives prefix and filtering for sessions from the IPv4 side.
-    pub term: u16,
     /// Sessions.
     pub sessions: u32,
     /// Sessions that an IPv4 packet opened.

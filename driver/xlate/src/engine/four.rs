@@ -144,8 +144,8 @@ impl Nat64 {
             }
             Begun::Binding(slot) => {
                 let bib = self.bibs.get(slot).ok_or(Reason::NoMapping)?;
-                let term = &self.policy.sets[usize::from(way.set)].terms[usize::from(bib.term)];
-                (bib.unit, term.prefix.ok_or(Reason::NoRule)?)
+                let term = &self.policy.sets[usize::from(way.set)].terms[usize::from(bib.six.term)];
+                (bib.six.unit, term.prefix.ok_or(Reason::NoRule)?)
             }
         };
         let client = self.bibs.get(bib).map(|bib| bib.six.client).ok_or(Reason::NoMapping)?;
@@ -275,7 +275,7 @@ impl Nat64 {
         let entry = self.bibs.get(bib).ok_or(Reason::NoMapping)?;
         let translate = self
             .policy
-            .translate(entry.six.service_set, entry.term)
+            .translate(entry.six.service_set, entry.six.term)
             .ok_or(Reason::NoRule)?;
         if translate.filtering == Filtering::EndpointIndependent || flags & (TCP_ACK | TCP_RST) != 0 {
             return Err(Reason::Filtered);

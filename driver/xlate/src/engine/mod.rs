@@ -275,8 +275,8 @@ impl Nat64 {
         self.bibs.iter().map(|(slot, bib)| BibInfo {
             protocol: bib.six.protocol,
             service_set: usize::from(bib.six.service_set),
-            term: usize::from(bib.term),
-            unit: usize::from(bib.unit),
+            term: usize::from(bib.six.term),
+            unit: usize::from(bib.six.unit),
             client: bib.six.client,
             pool: bib.pool,
             destination: bib.six.destination,

@@ -111,14 +111,10 @@ impl Moved {
     }
 
     fn bib(&self, bib: &Bib) -> Option<()> {
-        let Key6 { service_set, scope, .. } = bib.six;
+        let service_set = bib.six.service_set;
         self.sets[usize::from(service_set)]?;
-        self.units[usize::from(bib.unit)]?;
-        self.term(service_set, bib.term)?;
-        if let Scope::Term { term, unit } = scope {
-            self.term(service_set, term)?;
-            self.units[usize::from(unit)]?;
-        }
+        self.units[usize::from(bib.six.unit)]?;
+        self.term(service_set, bib.six.term)?;
         Some(())
     }
 }
@@ -274,14 +270,8 @@ impl Nat64 {
         });
         self.bibs.change_all(|bib| {
             let set = bib.six.service_set;
-            bib.term = term(set, bib.term);
-            bib.unit = unit(bib.unit);
-            if let Scope::Term { term: scoped, unit: on } = bib.six.scope {
-                bib.six.scope = Scope::Term {
-                    term: term(set, scoped),
-                    unit: unit(on),
-                };
-            }
+            bib.six.term = term(set, bib.six.term);
+            bib.six.unit = unit(bib.six.unit);
             bib.six.service_set = moved.sets[usize::from(set)].unwrap_or(set);
         });
         self.sessions.index(&self.bibs);
@@ -330,24 +320,24 @@ impl Nat64 {
             outside,
             term,
         } = *binding;
+        let unit = (0..self.policy.config.units.len())
+            .find(|&unit| self.policy.config.units[unit].inside && self.policy.set_of_unit(unit) == Some(set))
+            .unwrap_or(0) as u16;
         let six = Key6 {
             protocol,
             service_set: set,
             client: inside,
             scope: Scope::Static,
+            term: term as u16,
+            unit,
             destination: None,
         };
         if self.bibs.find6(&six).is_some() {
             return;
         }
-        let unit = (0..self.policy.config.units.len())
-            .find(|&unit| self.policy.config.units[unit].inside && self.policy.set_of_unit(unit) == Some(set))
-            .unwrap_or(0) as u16;
         let mut bib = Bib {
             six,
             pool: outside,
-            unit,
-            term: term as u16,
             sessions: 0,
             inbound: 0,
             first: NONE,
@@ -369,7 +359,7 @@ impl Nat64 {
 /// Whether the new configuration still has a static binding.
 fn keeps(policy: &Policy, moved: &Moved, bib: &Bib) -> bool {
     let set = bib.six.service_set;
-    let Some((new_set, new_term)) = moved.sets[usize::from(set)].zip(moved.term(set, bib.term)) else {
+    let Some((new_set, new_term)) = moved.sets[usize::from(set)].zip(moved.term(set, bib.six.term)) else {
         return false;
     };
     policy.set(new_set).static_bindings.iter().any(|binding| {

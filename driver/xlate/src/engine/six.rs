@@ -317,7 +317,9 @@ impl Nat64 {
             service_set: set,
             pool: (address, port),
         });
-        let unit = bib.and_then(|bib| self.bibs.get(bib)).map(|bib| usize::from(bib.unit));
+        let unit = bib
+            .and_then(|bib| self.bibs.get(bib))
+            .map(|bib| usize::from(bib.six.unit));
         unit.and_then(|unit| self.policy.config.units.get(unit))
             .map_or(1280, |unit| unit.mtu)
     }

@@ -227,15 +227,12 @@ impl Nat64 {
             if is_static || self.policy.set(service_set).on_conflict == OnConflict::Drop {
                 return Err(Reason::EimConflict);
             }
-            key.scope = Scope::Term {
-                term: matched.term,
-                unit,
-            };
+            key.scope = Scope::Term;
             slot = self.bibs.find6(&key);
         }
         let bib = match slot {
             Some(slot) => slot,
-            None => self.create_bib(now, key, unit, matched.term, effects)?,
+            None => self.create_bib(now, key, effects)?,
         };
         if let Err(reason) = self.check_land_attack(service_set, bib, remote) {
             self.forget_if_unused(bib, now, effects);
@@ -284,7 +281,7 @@ impl Nat64 {
         effects: &mut Effects,
     ) -> Result<u32, Reason> {
         let entry = self.bibs.get(bib).ok_or(Reason::NoMapping)?;
-        let (set, term, unit, client) = (entry.six.service_set, entry.term, entry.unit, entry.six.client);
+        let (set, term, unit, client) = (entry.six.service_set, entry.six.term, entry.six.unit, entry.six.client);
         let (protocol, inbound) = (entry.six.protocol, entry.inbound);
         let translate = self.policy.translate(set, term).ok_or(Reason::NoRule)?;
         if translate.eif_flow_limit.is_some_and(|most| inbound >= u32::from(most)) {
@@ -413,8 +410,10 @@ impl Nat64 {
             scope: if independent && whole_set {
                 Scope::ServiceSet
             } else {
-                Scope::Term { term, unit }
+                Scope::Term
             },
+            term,
+            unit,
             destination: (!independent).then_some(remote),
         }
     }
@@ -451,16 +450,14 @@ impl Nat64 {
             .ok_or(Reason::TcpNotSyn)
     }
 
-    fn create_bib(&mut self, now: Time, key: Key6, unit: u16, term: u16, effects: &mut Effects) -> Result<u32, Reason> {
+    fn create_bib(&mut self, now: Time, key: Key6, effects: &mut Effects) -> Result<u32, Reason> {
         if self.bibs.len() >= self.policy.config.limits.bibs as usize {
             return Err(Reason::BibLimit);
         }
-        let lease = self.lease(now, &key, term, effects)?;
+        let lease = self.lease(now, &key, effects)?;
         let bib = Bib {
             six: key,
             pool: lease.endpoint(),
-            unit,
-            term,
             sessions: 0,
             inbound: 0,
             first: NONE,
@@ -474,8 +471,8 @@ impl Nat64 {
     }
 
     /// A port of the term's pool, or of its overload pool.
-    fn lease(&mut self, now: Time, key: &Key6, term: u16, effects: &mut Effects) -> Result<Lease, Reason> {
-        let set = key.service_set;
+    fn lease(&mut self, now: Time, key: &Key6, effects: &mut Effects) -> Result<Lease, Reason> {
+        let (set, term) = (key.service_set, key.term);
         let translate = self.policy.translate(set, term).ok_or(Reason::NoRule)?;
         let fixed = match &self.policy.sets[usize::from(set)].terms[usize::from(term)].deterministic {
             Some(map) => Some(map.forward(key.client.0).ok_or(Reason::NoRule)?),
@@ -537,7 +534,7 @@ impl Nat64 {
         let Some(bib) = self.bibs.get(slot) else {
             return false;
         };
-        let Some(translate) = self.policy.translate(bib.six.service_set, bib.term) else {
+        let Some(translate) = self.policy.translate(bib.six.service_set, bib.six.term) else {
             return false;
         };
         match translate.filtering {
@@ -601,7 +598,7 @@ impl Nat64 {
 
     fn mapping_timeout(&self, slot: u32) -> Option<Time> {
         let bib = self.bibs.get(slot)?;
-        let pool = self.policy.translate(bib.six.service_set, bib.term)?.pool;
+        let pool = self.policy.translate(bib.six.service_set, bib.six.term)?.pool;
         self.policy.config.pools[pool]
             .mapping_timeout
             .map(nanoseconds)
@@ -616,7 +613,7 @@ impl Nat64 {
         let Some(bib) = self.bibs.get(session.bib) else {
             return;
         };
-        let translate = self.policy.translate(bib.six.service_set, bib.term);
+        let translate = self.policy.translate(bib.six.service_set, bib.six.term);
         if translate.is_some_and(|translate| translate.filtering == Filtering::AddressDependent) {
             session.flags.set(Flags::PERMITS, true);
             *self.permits.entry((session.bib, session.remote.0)).or_default() += 1;

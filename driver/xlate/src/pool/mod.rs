@@ -97,11 +97,18 @@ pub struct Pool {
 #[derive(Debug)]
 pub struct Lease {
     pool: Pool,
-    number: u32,
-    home: u32,
-    port: u16,
-    protocol: Protocol,
+    /// In one word, since there is one for every binding: home, protocol, port, number of the address.
+    packed: u64,
 }
+
+const _: () = assert!(MAX_ADDRESSES <= 1 << NUMBER_BITS && size_of::<Lease>() == 16);
+
+/// Bits of an address number in a lease.
+const NUMBER_BITS: u32 = 20;
+/// Bits of a port in a lease.
+const PORT_BITS: u32 = 16;
+/// Bits of a protocol in a lease.
+const PROTOCOL_BITS: u32 = 2;
 
 #[derive(Debug, Default)]
 struct Address {
@@ -151,7 +158,8 @@ struct State {
     usage: Usage,
 }
 
-const NO_HOME: u32 = u32::MAX;
+/// No home: also the number of subscribers a pool can serve at once, all a lease has bits for.
+const NO_HOME: u32 = (1 << (64 - NUMBER_BITS - PORT_BITS - PROTOCOL_BITS)) - 1;
 
 const fn slot(protocol: Protocol) -> usize {
     protocol as usize - 1
@@ -205,14 +213,16 @@ impl Pool {
     pub fn allocate(&self, now: Time, request: &Request) -> Result<Lease, PoolError> {
         let mut state = self.lock();
         state.advance(now);
-        match state.allocate(request) {
-            Ok((number, port, home)) => Ok(Lease {
-                pool: self.clone(),
-                number,
-                home,
-                port,
-                protocol: request.protocol,
-            }),
+        let full = state.homes.len() >= NO_HOME as usize
+            && state.free_homes.is_empty()
+            && !state.home_index.contains_key(&request.subscriber);
+        let taken = if full {
+            Err(PoolError::Exhausted)
+        } else {
+            state.allocate(request)
+        };
+        match taken {
+            Ok((number, port, home)) => Ok(Lease::new(self, number, request.protocol, port, home)),
             Err(error) => {
                 match error {
                     PoolError::Exhausted => state.usage.out_of_ports += 1,
@@ -231,13 +241,7 @@ impl Pool {
         let number = state.number(address)?;
         state.take(number, protocol, port).then(|| {
             state.count_up(protocol);
-            Lease {
-                pool: self.clone(),
-                number,
-                home: NO_HOME,
-                port,
-                protocol,
-            }
+            Lease::new(self, number, protocol, port, NO_HOME)
         })
     }
 
@@ -277,9 +281,37 @@ impl Pool {
 }
 
 impl Lease {
+    fn new(pool: &Pool, number: u32, protocol: Protocol, port: u16, home: u32) -> Self {
+        let packed = (u64::from(home) << PROTOCOL_BITS | slot(protocol) as u64) << PORT_BITS | u64::from(port);
+        Self {
+            pool: pool.clone(),
+            packed: packed << NUMBER_BITS | u64::from(number),
+        }
+    }
+
+    const fn number(&self) -> u32 {
+        (self.packed & ((1 << NUMBER_BITS) - 1)) as u32
+    }
+
+    const fn port(&self) -> u16 {
+        (self.packed >> NUMBER_BITS) as u16
+    }
+
+    const fn protocol(&self) -> Protocol {
+        match self.packed >> (NUMBER_BITS + PORT_BITS) & 3 {
+            0 => Protocol::ALL[0],
+            1 => Protocol::ALL[1],
+            _ => Protocol::ALL[2],
+        }
+    }
+
+    const fn home(&self) -> u32 {
+        (self.packed >> (NUMBER_BITS + PORT_BITS + PROTOCOL_BITS)) as u32
+    }
+
     /// Address and port.
     pub fn endpoint(&self) -> (Ipv4Addr, u16) {
-        (self.pool.lock().address(self.number), self.port)
+        (self.pool.lock().address(self.number()), self.port())
     }
 
     /// Gives the port back at a known time (the quarantine starts there). Dropping the lease does the same at the
@@ -293,7 +325,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.pool.lock();
-        state.release(self.number, self.protocol, self.port, self.home);
+        state.release(self.number(), self.protocol(), self.port(), self.home());
     }
 }
 

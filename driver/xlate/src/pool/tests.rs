@@ -477,7 +477,7 @@ fn random_use_never_leaks_or_doubles() {
             } else if !held.is_empty() {
                 let lease = held.swap_remove(rng.random_range(0..held.len()));
                 let (address, port) = lease.endpoint();
-                used.remove(&(lease.protocol, address, port));
+                used.remove(&(lease.protocol(), address, port));
                 lease.release(now);
             }
             if rng.random_bool(0.01) {
