@@ -429,6 +429,21 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn time_that_passes_without_work_does_not_pile_up() {
+        let card = card();
+        let (mut transport, wire) = (card.transport(), card.wire());
+        for ns in 0..1000 {
+            wire.set_time(ns);
+        }
+        assert_eq!(card.link(|l| l.ops.len()), 1);
+        // A write keeps its place between two times.
+        transport.write32(Bar::Bar0, 0x1c, 5).expect("write");
+        wire.set_time(2000);
+        assert_eq!(card.link(|l| l.ops.len()), 3);
+        assert_eq!(transport.read32(Bar::Bar0, 0x110).expect("read"), 2000);
+    }
+
     struct Broken;
 
     impl PinEngine for Broken {
