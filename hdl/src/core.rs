@@ -27,18 +27,21 @@ use crate::rewrite::{self, Rewrite};
 use crate::wide::Wide;
 use crate::FastBlock;
 
-/// Frames between ingress and the exit of the decision FIFO, at most. The FIFO holds 16; `room` is seen a few clocks late,
-/// when up to two more frames may have started.
-pub const FRAMES_IN_FLIGHT: usize = 12;
+/// Frames between ingress and the exit of a decision FIFO of 2^`decisions_log2`, at most: `room` is seen a few clocks late,
+/// when up to three more frames may have started. Frames of one beat enter at every clock, so that the FIFO must be deeper
+/// than the pipeline is long in frames of 60 bytes: 16 is enough at W = 64, 64 at W = 512.
+pub const fn frames_in_flight(decisions_log2: usize) -> usize {
+    (1 << decisions_log2) - 4
+}
 /// Beats of the payload ring kept free beside one longest frame: what is written before `used` shows it.
 pub const RING_MARGIN: usize = 16;
 
 /// The core at 64 bits: 8 Gbit/s at 125 MHz, 10 Gbit/s at 156.25 MHz; 2,048 sessions.
-pub type Core64 = Core<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+pub type Core64 = Core<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 4, 5>;
 /// The core at 128 bits.
-pub type Core128 = Core<128, 6, 4, 8, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+pub type Core128 = Core<128, 6, 4, 8, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 5, 6>;
 /// The core at 512 bits.
-pub type Core512 = Core<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }>;
+pub type Core512 = Core<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 6, 7>;
 
 /// Clocks from the first beat in at a port to the first beat out, for a core with `header_beats` beats of header window.
 pub const fn latency(header_beats: usize) -> usize {
@@ -46,7 +49,7 @@ pub const fn latency(header_beats: usize) -> usize {
 }
 
 /// The clocks of ingress, capture and egress in [`latency`].
-const EDGES: usize = 8;
+const EDGES: usize = 9;
 
 /// See the module documentation.
 #[derive(FastBlock)]
@@ -57,6 +60,8 @@ pub struct Core<
     const RN: usize,
     const RECORD_LOG2: usize,
     const BUCKET_LOG2: usize,
+    const DN: usize,
+    const EN: usize,
 > {
     /// The one clock.
     pub clock: Signal<In, Clock>,
@@ -176,7 +181,7 @@ pub struct Core<
     classify: Classify,
     cam: SessionCam<RECORD_LOG2, BUCKET_LOG2>,
     rewrite: Rewrite,
-    egress: Egress<W, LB, RN>,
+    egress: Egress<W, LB, RN, DN, EN>,
     punt: Punt<W, LB>,
     inject: Inject<W, LB>,
     counters: Counters,
@@ -200,7 +205,9 @@ impl<
         const RN: usize,
         const RECORD_LOG2: usize,
         const BUCKET_LOG2: usize,
-    > Default for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2>
+        const DN: usize,
+        const EN: usize,
+    > Default for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN>
 {
     fn default() -> Self {
         let beats = W / 8;
@@ -211,6 +218,8 @@ impl<
             1usize << RN >= 2 * longest + RING_MARGIN,
             "the payload ring holds two frames"
         );
+        assert!(DN <= 6, "frames in flight are counted in seven bits");
+        assert!(EN > DN, "end records of frames in flight, and of the one that leaves");
         let geometry = Geometry {
             record_log2: RECORD_LOG2,
             bucket_log2: BUCKET_LOG2,
@@ -293,7 +302,7 @@ impl<
             started: Default::default(),
             occupied: Default::default(),
             ring_limit: Constant::new((((1usize << RN) - longest - RING_MARGIN) as u64).into()),
-            frame_limit: Constant::new((FRAMES_IN_FLIGHT as u64).into()),
+            frame_limit: Constant::new((frames_in_flight(DN) as u64).into()),
             _quiet: Default::default(),
         }
     }
@@ -306,7 +315,9 @@ impl<
         const RN: usize,
         const RECORD_LOG2: usize,
         const BUCKET_LOG2: usize,
-    > Logic for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2>
+        const DN: usize,
+        const EN: usize,
+    > Logic for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN>
 {
     #[hdl_gen]
     fn update(&mut self) {
@@ -489,5 +500,46 @@ impl<
             & !self.activity.busy.val()
             & !self.dma.busy.val();
         self.idle.next = self.quiet.q.val();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readme_has_the_latencies_of_the_constants() {
+        let readme = include_str!("../README.md");
+        let rows = [
+            ("parse", parse::LATENCY),
+            ("classify", classify::LATENCY),
+            ("hash", crate::hash::LATENCY),
+            ("session table", cam::LATENCY),
+            ("rewrite", rewrite::LATENCY),
+            ("counter read", crate::counters::LATENCY),
+            ("port to port, W = 64", latency(HEADER_BYTES.div_ceil(8))),
+            ("port to port, W = 128", latency(HEADER_BYTES.div_ceil(16))),
+            ("port to port, W = 512", latency(HEADER_BYTES.div_ceil(64))),
+        ];
+        for (block, clocks) in rows {
+            assert!(
+                readme.contains(&format!("\n| {block} | {clocks} | ")),
+                "README.md: {block} takes {clocks} clocks"
+            );
+            assert!(clocks <= 64, "{block}");
+        }
+    }
+
+    #[test]
+    fn decisions_in_flight_cover_the_pipeline_in_shortest_frames() {
+        for (beats, decisions_log2) in [(8, 4), (16, 5), (64, 6)] {
+            // from the start of a frame to the exit of its decision from the FIFO
+            let clocks = latency(HEADER_BYTES.div_ceil(beats)) - 2;
+            let apart = 60usize.div_ceil(beats);
+            assert!(
+                frames_in_flight(decisions_log2) >= clocks.div_ceil(apart),
+                "{beats} bytes"
+            );
+        }
     }
 }

@@ -379,7 +379,7 @@ mod tests {
             assert!(reg.offset < tables::UNIT_BASE, "{} lies in the tables", reg.name);
             let mut used = 0u64;
             for field in reg.fields {
-                let mask = (1u64 << (field.msb - field.lsb + 1)) - 1 << field.lsb;
+                let mask = ((1u64 << (field.msb - field.lsb + 1)) - 1) << field.lsb;
                 assert_eq!(used & mask, 0, "{}.{} overlaps", reg.name, field.name);
                 used |= mask;
             }

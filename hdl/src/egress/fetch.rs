@@ -20,7 +20,7 @@ use nat64_layout::Reason;
 
 /// See the module documentation.
 #[derive(FastBlock)]
-pub struct Fetch<const W: usize, const LB: usize, const RN: usize> {
+pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// There is a decision.
@@ -59,9 +59,9 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize> {
     pub busy: Signal<Out, Bit>,
 
     plan: Plan<LB>,
-    jobs: Queue<Job, 4>,
-    headers: Queue<Header, 4>,
-    ends: SmallFifo<Arrival, 5>,
+    jobs: Queue<Job, DN>,
+    headers: Queue<Header, DN>,
+    ends: SmallFifo<Arrival, EN>,
     arrival: Signal<Local, Arrival>,
 
     // the frame at hand
@@ -131,7 +131,9 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize> {
     _quiet: Quiet,
 }
 
-impl<const W: usize, const LB: usize, const RN: usize> Default for Fetch<W, LB, RN> {
+impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> Default
+    for Fetch<W, LB, RN, DN, EN>
+{
     fn default() -> Self {
         assert_eq!(W, 8 << LB, "LB is log2 of the bytes of a beat");
         assert!(RN <= 11, "beat indexes have 12 bits, one of them the sign");
@@ -223,7 +225,9 @@ impl<const W: usize, const LB: usize, const RN: usize> Default for Fetch<W, LB, 
     }
 }
 
-impl<const W: usize, const LB: usize, const RN: usize> Logic for Fetch<W, LB, RN> {
+impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> Logic
+    for Fetch<W, LB, RN, DN, EN>
+{
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(

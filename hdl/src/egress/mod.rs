@@ -28,12 +28,13 @@ use meta::{BeatMeta, FrameEnd, TO_NOWHERE, TO_PUNT};
 use port::Port;
 use queue::Queue;
 
-/// See the module documentation. `LB` = log2 of the bytes of a beat, `RN` = log2 of the beats of the ring.
+/// See the module documentation. `LB` = log2 of the bytes of a beat, `RN` = log2 of the beats of the ring, `DN` and `EN` = log2 of the
+/// decisions and end records that may wait.
 #[derive(FastBlock)]
-pub struct Egress<const W: usize, const LB: usize, const RN: usize> {
+pub struct Egress<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
-    /// There is a decision; at most 16 may wait (see `credit`).
+    /// There is a decision; at most 2^DN may wait (see `credit`).
     pub push: Signal<In, Bit>,
     /// The decision.
     pub decision: Signal<In, Decision>,
@@ -123,7 +124,7 @@ pub struct Egress<const W: usize, const LB: usize, const RN: usize> {
     pub sent1_bytes: Signal<Out, Bits<16>>,
     /// A decision waits or a frame is being sent.
     pub busy: Signal<Out, Bit>,
-    fetch: Fetch<W, LB, RN>,
+    fetch: Fetch<W, LB, RN, DN, EN>,
     datas: Queue<Wide<W>, 4>,
     beats: Queue<BeatMeta, 4>,
     frames: Queue<FrameEnd, 4>,
@@ -146,7 +147,9 @@ pub struct Egress<const W: usize, const LB: usize, const RN: usize> {
     _quiet: Quiet,
 }
 
-impl<const W: usize, const LB: usize, const RN: usize> Default for Egress<W, LB, RN> {
+impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> Default
+    for Egress<W, LB, RN, DN, EN>
+{
     fn default() -> Self {
         Self {
             clock: Default::default(),
@@ -220,7 +223,9 @@ impl<const W: usize, const LB: usize, const RN: usize> Default for Egress<W, LB,
     }
 }
 
-impl<const W: usize, const LB: usize, const RN: usize> Logic for Egress<W, LB, RN> {
+impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN: usize> Logic
+    for Egress<W, LB, RN, DN, EN>
+{
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, punting, punt_data1, punt_beat1, punt_meta1, done1, tally1);

@@ -181,7 +181,7 @@ fn run<const W: usize, const LB: usize, const RN: usize>(
     replay: Option<&str>,
 ) -> Report {
     let mut rng = StdRng::seed_from_u64(seed);
-    let bench = Bench::new(Egress::<W, LB, RN>::default());
+    let bench = Bench::new(Egress::<W, LB, RN, 4, 5>::default());
     let mut bench = if replay.is_some() {
         bench
     } else {
@@ -500,7 +500,7 @@ fn grid<const W: usize, const LB: usize, const RN: usize>(frames: usize) {
             for inject in [0, 50] {
                 seed += 1;
                 let mut rng = StdRng::seed_from_u64(seed);
-                let faults = seed % 2 == 0;
+                let faults = seed.is_multiple_of(2);
                 let frames = (0..frames)
                     .map(|_| any_frame(&mut rng, faults || stall == 40))
                     .collect();
