@@ -2,6 +2,9 @@
 //!
 //! No I/O, no clock: time is an argument, and everything a packet causes comes back as [`Effects`]. The crate is the
 //! slow path of the card, the reference the RTL is checked against, and the data path of the software card.
+//!
+//! A packet of a session it knows costs no allocation. A session with a binding of its own takes less than 200 bytes of
+//! memory when the tables are as full as 2^20 of them make them (`tests/memory.rs`).
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
