@@ -7,6 +7,7 @@ import time
 import warnings
 
 warnings.filterwarnings("ignore")
+sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
