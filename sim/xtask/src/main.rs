@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
@@ -31,6 +31,15 @@ enum Chore {
     Check,
     /// What the continuous integration runs: setup, then check.
     Ci,
+    /// Write the Verilog of the cores.
+    Emit {
+        /// Bus widths in bits, any of 64, 128, 512; all when none is given.
+        #[arg(long)]
+        width: Vec<u32>,
+        /// Folder for coreWIDTH.v; `target/verilog` of the workspace when not given.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
 }
@@ -58,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Generate => generate(&root),
         Chore::Check => check(&root),
         Chore::Ci => setup::setup().and_then(|()| check(&root)),
+        Chore::Emit { width, out } => emit(&root, &width, out),
         Chore::Demo => setup::setup().and_then(|()| demo(&root)),
     };
     match result {
@@ -92,6 +102,29 @@ fn generate(root: &Path) -> Result<(), Error> {
     arguments.push("current");
     cargo(root, &arguments).env("NAT64_GENERATE", "1").run()?;
     captures(root, &root.join("examples"))
+}
+
+/// Bus widths there are cores of.
+const WIDTHS: [u32; 3] = [64, 128, 512];
+
+fn emit(root: &Path, widths: &[u32], out: Option<PathBuf>) -> Result<(), Error> {
+    let here = std::env::current_dir().unwrap_or_else(|_| root.to_path_buf());
+    let out = out.map_or_else(|| root.join("target/verilog"), |out| here.join(out));
+    let out = out.display().to_string();
+    let widths = if widths.is_empty() { &WIDTHS } else { widths };
+    let widths: Vec<String> = widths.iter().map(u32::to_string).collect();
+    let program = [
+        "run",
+        "--quiet",
+        "--package",
+        "nat64-hdl",
+        "--example",
+        "emit",
+        "--",
+        &out,
+    ];
+    let arguments: Vec<&str> = program.into_iter().chain(widths.iter().map(String::as_str)).collect();
+    cargo(root, &arguments).run()
 }
 
 fn check(root: &Path) -> Result<(), Error> {
