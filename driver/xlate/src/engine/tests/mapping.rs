@@ -254,3 +254,39 @@ fn deterministic_ports_can_be_computed_back() {
     }
     lab.pass(1000 * SECOND).assert_empty();
 }
+
+/// The first sessions of a binding are found by walking its list, the others by an index: whatever comes and goes, each
+/// packet from outside meets the session it belongs to.
+#[test]
+fn sessions_of_one_binding_are_found_whatever_comes_and_goes() {
+    let mut lab = Lab::new(base());
+    let pool = lab.udp((A, 500), (SERVER, 1));
+    let mut open = vec![1u16];
+    for round in 0..200u16 {
+        let port = round * 37 % 23 + 1;
+        if round % 3 == 2 {
+            lab.effects.clear();
+            lab.nat
+                .clear_sessions(|info| info.flow.remote.1 == port, lab.now, &mut lab.effects);
+            open.retain(|&other| other != port);
+            if lab.nat.session_count() == 0 {
+                assert_eq!(lab.udp((A, 500), (SERVER, 1)), pool);
+                open = vec![1];
+            }
+        } else {
+            assert_eq!(lab.udp((A, 500), (SERVER, port)), pool);
+            if !open.contains(&port) {
+                open.push(port);
+            }
+        }
+        for &port in &open {
+            lab.step(OUTSIDE, &udp4((SERVER, port), pool)).one();
+        }
+        assert_eq!(
+            lab.nat.session_count(),
+            open.len(),
+            "round {round}: a packet met no session and opened one"
+        );
+    }
+    assert!(open.len() > 8);
+}
