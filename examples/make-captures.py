@@ -7,8 +7,8 @@ Each pair of files is what arrives at the two ports of the card: IPv6 clients on
 outside. The servers answer to the public addresses and ports that the gateway gives out with `port automatic`: the
 first session of each protocol gets 203.0.113.1:1024, the next 1025, and so on. Running it again gives the same bytes.
 
-The servers have global addresses. Documentation addresses (192.0.2.0/24, 198.51.100.0/24) cannot stand under the
-well-known prefix 64:ff9b::/96 (RFC 6052 section 3.1), and the gateway refuses them there.
+The servers have global addresses: private ones cannot stand under the well-known prefix 64:ff9b::/96 (RFC 6052 section
+3.1), and the gateway refuses them there.
 """
 
 import os
