@@ -11,8 +11,8 @@
 //! | 2 | 39:0 | bytes, IPv6 to IPv4 (IP length of the packet that arrived) |
 //! | 3 | 39:0 | bytes, IPv4 to IPv6 |
 //!
-//! A stamp is the time of the last hit in ticks of 2^[`TICK_SHIFT`](crate::TICK_SHIFT) ns, cut to
-//! [`STAMP_BITS`](crate::STAMP_BITS). After the last entry the card writes the sequence number given with the
+//! A stamp is the time of the last hit in ticks of 2^[`TICK_SHIFT`] ns, cut to
+//! [`STAMP_BITS`]. After the last entry the card writes the sequence number given with the
 //! request to the completion address. Stamps and counters of a record are set to the present time and zero when the record
 //! is written.
 
