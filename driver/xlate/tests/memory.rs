@@ -1,70 +1,16 @@
 //! What the translator allocates: nothing for a packet of a session it knows, and little for a session.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::time::Duration;
 
 use etherparse::PacketBuilder;
-use nat64_xlate::config::*;
 use nat64_xlate::effect::Effect;
-use nat64_xlate::{Config, Effects, Nat64, Time};
+use nat64_xlate::{Effects, Nat64, Time};
+use setup::config;
+
+#[path = "../benches/setup/mod.rs"]
+mod setup;
 
 const SECOND: Time = 1_000_000_000;
-
-fn config() -> Config {
-    let unit = |name: &str, inside| Unit {
-        name: name.into(),
-        service_set: Some(0),
-        inside,
-        outside: !inside,
-        mtu: 1500,
-        address6: None,
-        address4: None,
-    };
-    Config {
-        units: vec![unit("in", true), unit("out", false)],
-        service_sets: vec![ServiceSet {
-            name: "s".into(),
-            terms: vec![Term {
-                rule: "r".into(),
-                name: "t".into(),
-                from: Match::default(),
-                then: Action::Translate(Translate {
-                    pref64: Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0),
-                    pref64_length: 96,
-                    pool: 0,
-                    overload_pool: None,
-                    endpoint_independent_mapping: true,
-                    filtering: Filtering::EndpointIndependent,
-                    filter_prefixes: vec![],
-                    eif_flow_limit: None,
-                    mapping_refresh: Refresh::Both,
-                    paired: false,
-                    deterministic: false,
-                }),
-            }],
-            outside_unit: 1,
-            ..ServiceSet::default()
-        }],
-        pools: vec![Pool {
-            name: "p".into(),
-            ranges: vec![(Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 254))],
-            ports: (1024, 65535),
-            random: false,
-            round_robin: false,
-            preserve_parity: false,
-            preserve_range: false,
-            limit_ports_per_address: None,
-            blocks: None,
-            deterministic_block: None,
-            mapping_timeout: None,
-            quarantine: Duration::ZERO,
-            draining: vec![],
-        }],
-        timers: Timers::RFC,
-        limits: Limits::default(),
-        activity_tick: Duration::ZERO,
-    }
-}
 
 /// A UDP packet of session `n`; a hundred sessions to a client.
 fn six(n: usize, payload: usize) -> Vec<u8> {
