@@ -1,8 +1,10 @@
 //! The host's configuration: the Junos language of stateful NAT64 in, a typed model for the driver out.
 //!
 //! [`config`] reads curly text and `set` commands into one lossless tree, checks every statement against a schema and
-//! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on.
+//! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on. [`daemon`] is `nat64d`, [`api`] what it speaks.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod api;
 pub mod config;
+pub mod daemon;
