@@ -250,6 +250,11 @@ impl Bibs {
         }
     }
 
+    /// Every number of a binding is below.
+    pub fn places(&self) -> u32 {
+        self.slab.places()
+    }
+
     /// All bindings.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Bib)> {
         self.slab.iter()

@@ -197,6 +197,11 @@ impl RateLimit {
         }
     }
 
+    /// Whether [`RateLimit::take`] would take one.
+    pub fn would_take(&self, now: Time) -> bool {
+        self.clone().take(now)
+    }
+
     /// Takes one event at `now`, if there is one. Time that goes backwards fills nothing.
     #[must_use]
     pub fn take(&mut self, now: Time) -> bool {

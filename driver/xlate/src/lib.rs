@@ -31,7 +31,10 @@ pub mod wheel;
 
 pub use config::Config;
 pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
-pub use engine::{BibInfo, Nat64, ReconfigureReport, SessionInfo};
+pub use engine::{
+    AdoptError, BibInfo, CardSession, DrainError, Draining, Explanation, Nat64, ReconfigureReport, SessionInfo, Stage,
+    StageName, Verdict,
+};
 pub use policy::ConfigError;
 pub use stats::Stats;
 pub use tcp::State;

@@ -210,6 +210,25 @@ pub struct Matched {
     pub inactivity: u32,
 }
 
+/// Why no rule translates a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// The first term that matches says `no-translation`.
+    Excepted(u16),
+    /// No term matches.
+    NoTerm,
+}
+
+impl Unmatched {
+    /// The reason a packet is dropped for.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Excepted(_) => Reason::NoTranslation,
+            Self::NoTerm => Reason::NoRule,
+        }
+    }
+}
+
 impl Policy {
     /// Checks a configuration.
     ///
@@ -320,7 +339,7 @@ impl Policy {
     /// The first term that matches a packet of a client.
     ///
     /// # Errors
-    /// `NoRule`, `NoTranslation`.
+    /// [`Unmatched`].
     pub fn find_term(
         &self,
         set: u16,
@@ -328,7 +347,7 @@ impl Policy {
         protocol: Protocol,
         src: (Ipv6Addr, u16),
         dst: (Ipv6Addr, u16),
-    ) -> Result<Matched, Reason> {
+    ) -> Result<Matched, Unmatched> {
         let policy = &self.sets[usize::from(set)];
         for (index, (term, worked)) in self.set(set).terms.iter().zip(&policy.terms).enumerate() {
             if worked.prefix.is_some() && worked.prefix != prefix {
@@ -336,7 +355,7 @@ impl Policy {
             }
             if let Some(inactivity) = matches(&term.from, protocol, src, dst) {
                 return match term.then {
-                    Action::NoTranslation => Err(Reason::NoTranslation),
+                    Action::NoTranslation => Err(Unmatched::Excepted(index as u16)),
                     Action::Translate(_) => Ok(Matched {
                         term: index as u16,
                         inactivity,
@@ -344,7 +363,7 @@ impl Policy {
                 };
             }
         }
-        Err(Reason::NoRule)
+        Err(Unmatched::NoTerm)
     }
 
     /// A client's subscriber: its address with the bits past the subscriber's length zero.

@@ -353,6 +353,11 @@ impl Sessions {
         }
     }
 
+    /// Every number of a session is below.
+    pub fn places(&self) -> u32 {
+        self.slab.places()
+    }
+
     /// All sessions.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
         self.slab.iter()

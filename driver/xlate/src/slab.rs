@@ -100,6 +100,11 @@ impl<T> Slab<T> {
         self.places.iter_mut().filter_map(Place::entry_mut)
     }
 
+    /// Places, used or free: every number is below.
+    pub fn places(&self) -> u32 {
+        self.places.len() as u32
+    }
+
     /// All entries with their numbers, by rising number.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.places

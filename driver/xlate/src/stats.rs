@@ -2,6 +2,7 @@
 
 use nat64_layout::{Direction, Reason};
 
+use crate::config::Config;
 use crate::pool::Usage;
 
 /// Packets and bytes.
@@ -11,6 +12,57 @@ pub struct Traffic {
     pub packets: u64,
     /// Bytes of the IP packets as they arrived.
     pub bytes: u64,
+}
+
+/// Packets that ended, by the code of their [`Reason`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Reasons([u64; 256]);
+
+impl Default for Reasons {
+    fn default() -> Self {
+        Self([0; 256])
+    }
+}
+
+impl std::fmt::Debug for Reasons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map()
+            .entries(self.iter().map(|(reason, count)| (reason.name(), count)))
+            .finish()
+    }
+}
+
+impl Reasons {
+    /// Packets that ended for this reason.
+    pub const fn count(&self, reason: Reason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// The reasons that occurred, with their counts, by rising code.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        let counts = Reason::ALL.iter().map(|&reason| (reason, self.count(reason)));
+        counts.filter(|&(_, count)| count > 0)
+    }
+
+    pub(crate) fn add(&mut self, reason: Reason) {
+        self.0[reason as usize] += 1;
+    }
+}
+
+/// Counters of a rule term.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TermStats {
+    /// Packets without a session that the term was the first to match, whatever became of them.
+    pub hits: u64,
+    /// Sessions opened.
+    pub opened: u64,
+    /// Sessions that ended.
+    pub closed: u64,
+    /// Sessions now.
+    pub sessions: u32,
+    /// Traffic of the sessions that ended, as far as the translator saw it, by direction (index: [`Direction`]). What
+    /// living sessions carry stands in them.
+    pub ended: [Traffic; 2],
 }
 
 /// Counters of a service set.
@@ -24,6 +76,9 @@ pub struct ServiceSetStats {
     pub closed: u64,
     /// Sessions now.
     pub sessions: u32,
+    /// Why packets ended that came in on its units. Those of no unit, and fragments whose time ran out, are only in
+    /// [`Stats::reasons`].
+    pub reasons: Reasons,
 }
 
 /// Counters of a translator.
@@ -33,6 +88,8 @@ pub struct Stats {
     pub reasons: [u64; 256],
     /// By service set.
     pub service_sets: Vec<ServiceSetStats>,
+    /// By service set and rule term.
+    pub terms: Vec<Vec<TermStats>>,
     /// By pool.
     pub pools: Vec<Usage>,
     /// Probes sent on idle TCP sessions.
@@ -46,16 +103,27 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(crate) fn new(service_sets: usize) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             reasons: [0; 256],
-            service_sets: vec![ServiceSetStats::default(); service_sets],
+            service_sets: vec![ServiceSetStats::default(); config.service_sets.len()],
+            terms: Self::terms_of(config),
             pools: Vec::new(),
             probes: 0,
             stored_syns_met: 0,
             held: 0,
             embryonic: 0,
         }
+    }
+
+    /// Zeros for every term.
+    pub(crate) fn terms_of(config: &Config) -> Vec<Vec<TermStats>> {
+        let sets = config.service_sets.iter();
+        sets.map(|set| vec![TermStats::default(); set.terms.len()]).collect()
+    }
+
+    pub(crate) fn term(&mut self, service_set: u16, term: u16) -> Option<&mut TermStats> {
+        self.terms.get_mut(usize::from(service_set))?.get_mut(usize::from(term))
     }
 
     /// Packets that ended for this reason.

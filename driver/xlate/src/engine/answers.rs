@@ -15,7 +15,7 @@ use crate::translate::{Options4, Options6};
 impl Nat64 {
     /// What a packet ends for when it is not answered, because of `why`: a reason that says "was answered" would not be
     /// true.
-    fn unanswered(reason: Reason, why: Reason) -> Reason {
+    pub(super) fn unanswered(reason: Reason, why: Reason) -> Reason {
         if reason.kind() == ReasonKind::Answer {
             why
         } else {
@@ -130,6 +130,11 @@ impl Nat64 {
     /// How packets of a client are translated.
     pub(super) fn options4(&mut self, set: u16, unit: usize) -> Options4 {
         let ident = self.next_ident();
+        self.options4_with(ident, set, unit)
+    }
+
+    /// The same with a given Identification.
+    pub(super) fn options4_with(&self, ident: u16, set: u16, unit: usize) -> Options4 {
         let rules = self.policy.set(set);
         let mtu = |unit: usize| self.policy.config.units.get(unit).map_or(1500, |unit| unit.mtu);
         Options4 {

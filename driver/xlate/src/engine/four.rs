@@ -1,9 +1,11 @@
 //! Packets from the IPv4 side (RFC 6146 section 3.5).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use nat64_layout::{Direction, Protocol, Reason};
 
 use super::six::{is_host4, of_later_fragment};
-use super::syns::SynKey;
+use super::syns::{SynKey, MAX_SYN};
 use super::Nat64;
 use crate::bib::Key4;
 use crate::config::{Filtering, LandAttackCheck, TcpNonSyn};
@@ -78,7 +80,7 @@ impl Nat64 {
                 for bytes in held {
                     let outcome =
                         Packet4::parse(&bytes).and_then(|packet| self.translate4(now, &way, &packet, later, effects));
-                    self.finish(outcome, effects);
+                    self.finish(Some(set), outcome, effects);
                 }
                 result
             }
@@ -223,14 +225,20 @@ impl Nat64 {
     }
 
     fn store_syn(&mut self, now: Time, key: SynKey, packet: &Packet4<'_>) -> Result<(), Reason> {
-        let full = self.syns.len() >= self.policy.config.limits.stored_syns as usize;
         let deadline = self.lifetimes.round(now).saturating_add(self.lifetimes.incoming_syn);
-        // A part of a segment cannot be quoted as the segment.
-        if full || packet.is_part() || !self.syns.insert(key, packet.bytes, deadline) {
+        if !self.may_store_syn(packet) || !self.syns.insert(key, packet.bytes, deadline) {
             return Err(Reason::SynStoreFull);
         }
         self.stats.held += 1;
         Ok(())
+    }
+
+    /// Whether there is room for a SYN, and it is one that can be stored: a part of a segment cannot be quoted as the
+    /// segment.
+    pub(super) fn may_store_syn(&self, packet: &Packet4<'_>) -> bool {
+        self.syns.len() < self.policy.config.limits.stored_syns as usize
+            && !packet.is_part()
+            && packet.bytes.len() <= MAX_SYN
     }
 
     /// A packet to a binding that has no session with its sender.
@@ -242,7 +250,7 @@ impl Nat64 {
         bib: u32,
         packet: &Packet4<'_>,
         transport: Transport,
-        remote: (std::net::Ipv4Addr, u16),
+        remote: (Ipv4Addr, u16),
         effects: &mut Effects,
     ) -> Result<Begun, Reason> {
         let allowed = self.lets_in(bib, remote.0);
@@ -325,13 +333,9 @@ impl Nat64 {
             .map(|bib| bib.six.client)
             .ok_or(Reason::IcmpErrorNoSession)?;
         let pref64 = self.policy.prefixes[usize::from(prefix)];
-        // A router's private address must not appear under the well-known prefix, but its error must arrive (path MTU):
-        // then it comes from us.
-        let src = if self.policy.may_embed(way.set, prefix, packet.src) {
-            pref64.embed(packet.src)
-        } else {
-            self.source6(unit, prefix).ok_or(Reason::NotGlobal)?
-        };
+        let src = self
+            .error_source(way.set, unit, prefix, packet.src)
+            .ok_or(Reason::NotGlobal)?;
         let to = To6 {
             src,
             dst: client.0,
@@ -354,5 +358,14 @@ impl Nat64 {
         })?;
         self.stats.translated(way.set, Direction::FourToSix, packet.bytes.len());
         Ok(())
+    }
+
+    /// Source of an ICMPv6 error made from an ICMPv4 error of `router`. A private address must not appear under the
+    /// well-known prefix, but the error must arrive (path MTU): then it comes from us.
+    pub(super) fn error_source(&self, set: u16, unit: usize, prefix: u16, router: Ipv4Addr) -> Option<Ipv6Addr> {
+        if self.policy.may_embed(set, prefix, router) {
+            return Some(self.policy.prefixes[usize::from(prefix)].embed(router));
+        }
+        self.source6(unit, prefix)
     }
 }

@@ -14,7 +14,10 @@
 //! Timers run only in [`Nat64::advance`]: a caller with a card first asks [`Nat64::due`] which sessions it must look up
 //! the activity of, tells [`Nat64::touch`], then advances. A caller without one advances before each step.
 
+mod adopt;
 mod answers;
+mod drain;
+mod explain;
 mod four;
 mod reconfigure;
 mod six;
@@ -34,13 +37,16 @@ use crate::fragment::Store;
 use crate::icmp_error::RateLimit;
 use crate::keyed::{Keyed, Random};
 use crate::policy::{nanoseconds, ConfigError, Policy};
-use crate::pool::Pool;
+use crate::pool::{Pool, Usage};
 use crate::session::{Session, Sessions};
 use crate::stats::Stats;
 use crate::tcp::State;
 use crate::wheel::Wheel;
 use syns::Syns;
 
+pub use adopt::{AdoptError, CardSession};
+pub use drain::{DrainError, Draining};
+pub use explain::{Explanation, Stage, StageName, Verdict};
 pub use reconfigure::ReconfigureReport;
 
 /// Lifetimes in nanoseconds.
@@ -86,6 +92,14 @@ impl Lifetimes {
     }
 }
 
+/// Sessions that IPv4 packets opened through the mappings of a pool.
+#[derive(Clone, Copy, Debug, Default)]
+struct Inbound {
+    now: u64,
+    opened: u64,
+    limited: u64,
+}
+
 /// A stateful NAT64 (RFC 6146).
 #[derive(Debug)]
 pub struct Nat64 {
@@ -93,6 +107,10 @@ pub struct Nat64 {
     lifetimes: Lifetimes,
     keys: Keyed,
     pools: Vec<Pool>,
+    /// By pool.
+    inbound: Vec<Inbound>,
+    /// Addresses that [`Nat64::drain`] named, in order; those of the configuration are not among them.
+    drained: Vec<Ipv4Addr>,
     bibs: Bibs,
     sessions: Sessions,
     session_timers: Wheel,
@@ -176,6 +194,8 @@ impl Nat64 {
         let mut nat = Self {
             lifetimes: Lifetimes::new(config),
             pools: config.pools.iter().map(|pool| Pool::new(pool, &keys)).collect(),
+            inbound: vec![Inbound::default(); config.pools.len()],
+            drained: Vec::new(),
             bibs: Bibs::new(keys.clone()),
             sessions: Sessions::new(keys.clone()),
             session_timers: Wheel::new(),
@@ -191,7 +211,7 @@ impl Nat64 {
                 .collect(),
             errors: RateLimit::new(config.limits.icmp_errors_per_second),
             ident: Random::new(seed ^ 0x6e61_7436_3436_3436).draw() as u16,
-            stats: Stats::new(config.service_sets.len()),
+            stats: Stats::new(config),
             scratch: Vec::new(),
             events: Vec::new(),
             keys,
@@ -214,13 +234,18 @@ impl Nat64 {
             Some(_) => Err(Reason::BadHeader),
             None => Err(Reason::Truncated),
         };
-        self.finish(result, effects);
+        if result.is_err() {
+            self.finish(self.policy.set_of_unit(unit), result, effects);
+        }
     }
 
-    /// Books how a packet ended.
-    fn finish(&mut self, result: Result<(), Reason>, effects: &mut Effects) {
+    /// Books how a packet of a service set ended; `None`: of none, or nobody knows.
+    fn finish(&mut self, set: Option<u16>, result: Result<(), Reason>, effects: &mut Effects) {
         if let Err(reason) = result {
             self.stats.reasons[reason as usize] += 1;
+            if let Some(stats) = set.and_then(|set| self.stats.service_sets.get_mut(usize::from(set))) {
+                stats.reasons.add(reason);
+            }
             effects.push(Effect::Drop(reason));
         }
     }
@@ -272,7 +297,28 @@ impl Nat64 {
 
     /// All bindings.
     pub fn bibs(&self) -> impl Iterator<Item = BibInfo> + '_ {
-        self.bibs.iter().map(|(slot, bib)| BibInfo {
+        self.bibs.iter().map(|(slot, bib)| self.bib_info(slot, bib))
+    }
+
+    /// A page of the list of sessions: appends those of the next `places` places of the table, beginning with place
+    /// `from` (0 the first time), and returns where the next page begins; `None` at the end. A call takes no longer than
+    /// `places` asks for, whatever the table holds. A session that lives from the first page to the last one is listed
+    /// once; one that comes or goes meanwhile, at most once.
+    pub fn session_page(&self, from: u32, places: u32, into: &mut Vec<SessionInfo>) -> Option<u32> {
+        let end = from.saturating_add(places.max(1)).min(self.sessions.places());
+        into.extend((from..end).filter_map(|slot| self.info(slot, self.sessions.get(slot)?)));
+        (end < self.sessions.places()).then_some(end)
+    }
+
+    /// A page of the list of bindings; see [`Nat64::session_page`].
+    pub fn bib_page(&self, from: u32, places: u32, into: &mut Vec<BibInfo>) -> Option<u32> {
+        let end = from.saturating_add(places.max(1)).min(self.bibs.places());
+        into.extend((from..end).filter_map(|slot| Some(self.bib_info(slot, self.bibs.get(slot)?))));
+        (end < self.bibs.places()).then_some(end)
+    }
+
+    fn bib_info(&self, slot: u32, bib: &Bib) -> BibInfo {
+        BibInfo {
             protocol: bib.six.protocol,
             service_set: usize::from(bib.six.service_set),
             term: usize::from(bib.six.term),
@@ -284,7 +330,7 @@ impl Nat64 {
             inbound: bib.inbound,
             is_static: bib.is_static(),
             deadline: self.bib_timers.deadline(slot),
-        })
+        }
     }
 
     /// Sessions.
@@ -354,8 +400,14 @@ impl Nat64 {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
+        let usage = |(pool, inbound): (&Pool, &Inbound)| Usage {
+            inbound: inbound.now,
+            inbound_opened: inbound.opened,
+            inbound_limited: inbound.limited,
+            ..pool.usage()
+        };
         Stats {
-            pools: self.pools.iter().map(Pool::usage).collect(),
+            pools: self.pools.iter().zip(&self.inbound).map(usage).collect(),
             ..self.stats.clone()
         }
     }

@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 
-use super::{Lifetimes, Nat64};
+use super::{Inbound, Lifetimes, Nat64};
 use crate::bib::{Bib, Key6, Scope, NONE};
 use crate::config::{self, Action, Config, StaticBinding};
 use crate::effect::{Effect, Effects, Flow, Time};
 use crate::icmp_error::RateLimit;
 use crate::policy::{ConfigError, Policy};
 use crate::pool::Pool;
-use crate::stats::ServiceSetStats;
+use crate::stats::{ServiceSetStats, Stats};
 
 /// What a new configuration did to the state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl Nat64 {
             let owned = set.is_some_and(|set| policy.sets[usize::from(set)].owns(key.pool.0));
             // Its table is keyed by service set: only what keeps its index stays.
             if (!owned || set != Some(key.service_set)) && self.syns.remove(&key).is_some() {
-                self.finish(Err(nat64_layout::Reason::SynTimeout), effects);
+                self.finish(Some(key.service_set), Err(nat64_layout::Reason::SynTimeout), effects);
                 report.stored_syns_removed += 1;
             }
         }
@@ -238,6 +238,23 @@ impl Nat64 {
 
     /// Gives what survived the indices of the new configuration.
     fn renumber(&mut self, policy: Policy, moved: &Moved) {
+        let mut old_terms = std::mem::take(&mut self.stats.terms);
+        self.stats.terms = Stats::terms_of(&policy.config);
+        for (set, terms) in moved.terms.iter().enumerate() {
+            let Some(new_set) = moved.sets[set] else { continue };
+            for (term, index) in terms.iter().enumerate() {
+                if let Some(stats) = index.and_then(|index| self.stats.term(new_set, index)) {
+                    *stats = std::mem::take(&mut old_terms[set][term]);
+                }
+            }
+        }
+        let mut inbound = vec![Inbound::default(); policy.config.pools.len()];
+        for (counts, index) in self.inbound.iter().zip(&moved.pools) {
+            if let Some(index) = *index {
+                inbound[index] = *counts;
+            }
+        }
+        self.inbound = inbound;
         let old_sets = std::mem::take(&mut self.stats.service_sets);
         let sets = policy.config.service_sets.len();
         self.stats.service_sets = vec![ServiceSetStats::default(); sets];
@@ -256,9 +273,11 @@ impl Nat64 {
             let pool = old_pools
                 .remove(&index)
                 .unwrap_or_else(|| Pool::new(config, &self.keys));
-            pool.set_draining(&config.draining);
             self.pools.push(pool);
         }
+        self.drained
+            .retain(|&address| self.pools.iter().any(|pool| pool.contains(address)));
+        self.apply_draining(&policy.config);
         // Everything that did not survive is gone, so each index has a successor; the old one is never kept.
         let unit = |old: u16| moved.units[usize::from(old)].unwrap_or(old);
         let term = |set: u16, old: u16| moved.term(set, old).unwrap_or(old);

@@ -28,7 +28,7 @@ pub(super) struct Way6 {
 }
 
 /// Whether an IPv6 address can be a host's.
-fn is_host6(address: Ipv6Addr) -> bool {
+pub(super) fn is_host6(address: Ipv6Addr) -> bool {
     let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local)
 }
@@ -99,7 +99,7 @@ impl Nat64 {
                 for bytes in held {
                     let outcome =
                         Packet6::parse(&bytes).and_then(|packet| self.translate6(now, &way, &packet, later, effects));
-                    self.finish(outcome, effects);
+                    self.finish(Some(set), outcome, effects);
                 }
                 result
             }

@@ -10,7 +10,7 @@ use super::Nat64;
 use crate::bib::{Bib, Key6, Scope, NONE};
 use crate::config::{EimScope, Filtering, OnConflict, Refresh};
 use crate::effect::{Effect, Effects, Event, Time};
-use crate::policy::{nanoseconds, Matched};
+use crate::policy::{nanoseconds, Matched, Unmatched};
 use crate::pool::{Lease, Request};
 use crate::session::{Flags, Session};
 use crate::tcp::{self, Life, State};
@@ -166,8 +166,8 @@ impl Nat64 {
 
     // ---- opening -------------------------------------------------------------------------------------------------
 
-    /// Whether a new session of a client is within the limits. Takes from the setup rate.
-    fn within_limits(&mut self, now: Time, set: u16, client: Ipv6Addr, protocol: Protocol) -> Result<(), Reason> {
+    /// Whether a new session of a client is within the limits but the setup rate.
+    pub(super) fn check_limits(&self, set: u16, client: Ipv6Addr, protocol: Protocol) -> Result<(), Reason> {
         let limits = self.policy.config.limits;
         let rules = self.policy.set(set);
         if self.sessions.len() >= limits.sessions as usize {
@@ -190,6 +190,12 @@ impl Nat64 {
                 return Err(Reason::SubscriberLimit);
             }
         }
+        Ok(())
+    }
+
+    /// Whether a new session of a client is within the limits. Takes from the setup rate.
+    fn within_limits(&mut self, now: Time, set: u16, client: Ipv6Addr, protocol: Protocol) -> Result<(), Reason> {
+        self.check_limits(set, client, protocol)?;
         if let Some(Some(rate)) = self.setup_rates.get_mut(usize::from(set)) {
             if !rate.take(now) {
                 return Err(Reason::SetupRate);
@@ -217,7 +223,8 @@ impl Nat64 {
         } = *packet;
         let matched = self
             .policy
-            .find_term(service_set, Some(prefix), protocol, client, destination)?;
+            .find_term(service_set, Some(prefix), protocol, client, destination);
+        let matched = self.hit(service_set, matched)?;
         self.within_limits(now, service_set, client.0, protocol)?;
         let mut key = self.bib_key(packet, matched.term);
         let mut slot = self.find_bib(&key);
@@ -253,6 +260,19 @@ impl Nat64 {
         self.add_session(session, effects).ok_or(Reason::SessionLimit)
     }
 
+    /// Counts that a term matched.
+    fn hit(&mut self, service_set: u16, matched: Result<Matched, Unmatched>) -> Result<Matched, Reason> {
+        let term = match matched {
+            Ok(matched) => Some(matched.term),
+            Err(Unmatched::Excepted(term)) => Some(term),
+            Err(Unmatched::NoTerm) => None,
+        };
+        if let Some(stats) = term.and_then(|term| self.stats.term(service_set, term)) {
+            stats.hits += 1;
+        }
+        matched.map_err(Unmatched::reason)
+    }
+
     /// Takes the SYN that waits for a connection's other side, if there is one.
     fn syn_met(&mut self, service_set: u16, bib: u32, remote: (Ipv4Addr, u16)) -> bool {
         let Some(pool) = self.bibs.get(bib).map(|bib| bib.pool) else {
@@ -285,6 +305,9 @@ impl Nat64 {
         let (protocol, inbound) = (entry.six.protocol, entry.inbound);
         let translate = self.policy.translate(set, term).ok_or(Reason::NoRule)?;
         if translate.eif_flow_limit.is_some_and(|most| inbound >= u32::from(most)) {
+            if let Some(pool) = self.pool_of(bib) {
+                self.inbound[pool].limited += 1;
+            }
             return Err(Reason::EifFlowLimit);
         }
         let prefix = self.policy.sets[usize::from(set)].terms[usize::from(term)]
@@ -304,7 +327,7 @@ impl Nat64 {
         self.add_session(session, effects).ok_or(Reason::EimConflict)
     }
 
-    fn new_session(
+    pub(super) fn new_session(
         &self,
         now: Time,
         bib: u32,
@@ -332,8 +355,9 @@ impl Nat64 {
     }
 
     /// Adds a session and everything that goes with it. `None`: its IPv6 tuple exists already.
-    fn add_session(&mut self, session: Session, effects: &mut Effects) -> Option<u32> {
+    pub(super) fn add_session(&mut self, session: Session, effects: &mut Effects) -> Option<u32> {
         let (bib, state, remote) = (session.bib, session.state, session.remote);
+        let (term, inbound) = (session.term, session.inbound());
         let entry = self.bibs.get(bib)?;
         let tuple = crate::session::Tuple6 {
             protocol: entry.six.protocol,
@@ -364,6 +388,14 @@ impl Nat64 {
             stats.sessions += 1;
         }
         let log = rules.log_sessions;
+        if let Some(stats) = self.stats.term(set, term) {
+            stats.opened += 1;
+            stats.sessions += 1;
+        }
+        if let Some(pool) = inbound.then(|| self.pool_of(bib)).flatten() {
+            self.inbound[pool].opened += 1;
+            self.inbound[pool].now += 1;
+        }
         self.arm(slot);
         if let (true, Some(flow)) = (log, self.flow(slot)) {
             effects.push(Effect::Log(Event::SessionOpen(flow)));
@@ -372,7 +404,7 @@ impl Nat64 {
         Some(slot)
     }
 
-    fn check_land_attack(&self, set: u16, bib: u32, remote: (Ipv4Addr, u16)) -> Result<(), Reason> {
+    pub(super) fn check_land_attack(&self, set: u16, bib: u32, remote: (Ipv4Addr, u16)) -> Result<(), Reason> {
         use crate::config::LandAttackCheck::{IpOnly, IpPort};
         let Some(bib) = self.bibs.get(bib) else {
             return Ok(());
@@ -389,7 +421,7 @@ impl Nat64 {
     // ---- bindings ------------------------------------------------------------------------------------------------
 
     /// The binding a client's packet asks for.
-    fn bib_key(&self, packet: &Outbound, term: u16) -> Key6 {
+    pub(super) fn bib_key(&self, packet: &Outbound, term: u16) -> Key6 {
         let Outbound {
             unit,
             service_set,
@@ -434,7 +466,7 @@ impl Nat64 {
     }
 
     /// The binding that a client's packet without a session would use, if there is one.
-    pub(super) fn existing_bib(&self, packet: &Outbound) -> Result<u32, Reason> {
+    pub(super) fn existing_bib(&mut self, packet: &Outbound) -> Result<u32, Reason> {
         let Outbound {
             service_set,
             prefix,
@@ -445,7 +477,8 @@ impl Nat64 {
         } = *packet;
         let matched = self
             .policy
-            .find_term(service_set, Some(prefix), protocol, client, destination)?;
+            .find_term(service_set, Some(prefix), protocol, client, destination);
+        let matched = self.hit(service_set, matched)?;
         self.find_bib(&self.bib_key(packet, matched.term))
             .ok_or(Reason::TcpNotSyn)
     }
@@ -507,8 +540,20 @@ impl Nat64 {
         }
     }
 
+    /// The pool a binding's address is of; `None` for a static binding outside its term's pools.
+    pub(super) fn pool_of(&self, slot: u32) -> Option<usize> {
+        let bib = self.bibs.get(slot)?;
+        let translate = self.policy.translate(bib.six.service_set, bib.six.term)?;
+        let of_term = std::iter::once(translate.pool).chain(translate.overload_pool);
+        let holds = |&pool: &usize| {
+            let ranges = &self.policy.config.pools[pool].ranges;
+            ranges.iter().any(|&(low, high)| (low..=high).contains(&bib.pool.0))
+        };
+        of_term.into_iter().find(holds)
+    }
+
     /// Takes a dynamic binding away that has no session.
-    fn forget_if_unused(&mut self, slot: u32, now: Time, effects: &mut Effects) {
+    pub(super) fn forget_if_unused(&mut self, slot: u32, now: Time, effects: &mut Effects) {
         let idle = self
             .bibs
             .get(slot)
@@ -583,6 +628,17 @@ impl Nat64 {
         if let Some(stats) = self.stats.service_sets.get_mut(usize::from(set)) {
             stats.closed += 1;
             stats.sessions -= 1;
+        }
+        if let Some(stats) = self.stats.term(set, session.term) {
+            stats.closed += 1;
+            stats.sessions -= 1;
+            for (ended, (packets, bytes)) in stats.ended.iter_mut().zip(session.packets.iter().zip(&session.bytes)) {
+                ended.packets += packets;
+                ended.bytes += bytes;
+            }
+        }
+        if let Some(pool) = session.inbound().then(|| self.pool_of(session.bib)).flatten() {
+            self.inbound[pool].now -= 1;
         }
         if let (true, Some(flow)) = (self.policy.set(set).log_sessions, flow) {
             let (packets, bytes) = (session.packets, session.bytes);

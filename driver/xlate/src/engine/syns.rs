@@ -12,7 +12,7 @@ use crate::slab::Slab;
 use crate::wheel::Wheel;
 
 /// A longer SYN is not worth storing: its sender gets at most 548 bytes of it back.
-const MAX_SYN: usize = 1500;
+pub(super) const MAX_SYN: usize = 1500;
 
 /// IPv4 tuple of a connection that is asked for from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

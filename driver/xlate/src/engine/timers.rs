@@ -43,7 +43,7 @@ impl Nat64 {
                 }
             } else if deadlines[2] == Some(first) {
                 for _ in 0..self.fragments.advance(first) {
-                    self.finish(Err(Reason::FragmentTimeout), effects);
+                    self.finish(None, Err(Reason::FragmentTimeout), effects);
                 }
             } else if let Some((slot, at)) = self.bib_timers.pop(first) {
                 if self
@@ -117,8 +117,8 @@ impl Nat64 {
 
     /// Nobody met a stored SYN: its sender gets Port Unreachable.
     fn syn_due(&mut self, syn: Syn, at: Time, effects: &mut Effects) {
-        self.finish(Err(Reason::SynTimeout), effects);
         let Syn { key, packet } = syn;
+        self.finish(Some(key.service_set), Err(Reason::SynTimeout), effects);
         // It was read before; a packet that cannot be read is not answered.
         let Ok(packet) = Packet4::parse(&packet) else {
             return;

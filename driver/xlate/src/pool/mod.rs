@@ -11,6 +11,7 @@
 //! pool. Each protocol has its own port space; echo identifiers use the same range as ports.
 
 pub mod bits;
+mod claim;
 pub mod deterministic;
 pub mod ports;
 
@@ -25,6 +26,7 @@ use crate::config;
 use crate::effect::{Event, Time};
 use crate::keyed::{Keyed, Random};
 use bits::BitTree;
+pub use claim::ClaimError;
 use ports::{Parity, PortMap};
 
 /// Most addresses a pool may have. A bitmap of all of them is kept, everything else is made on first use.
@@ -81,10 +83,34 @@ pub struct Usage {
     pub subscriber_limited: u64,
     /// Port blocks in use.
     pub blocks: u64,
+    /// Most port blocks that were in use at once.
+    pub blocks_peak: u64,
+    /// Requests for a new block refused because no address had one free.
+    pub out_of_blocks: u64,
+    /// Requests refused because all blocks the subscriber may have are full.
+    pub blocks_limited: u64,
+    /// Requests refused because the computed ports of a deterministic subscriber were all in use.
+    pub deterministic_limited: u64,
+    /// Requests refused because the address the subscriber is paired with was used up.
+    pub paired_exhausted: u64,
+    /// Ports given although their parity is not the client's (`preserve-parity`): none of it was free.
+    pub parity_changed: u64,
+    /// Ports given although they are on the other side of 1,024 than the client's (`preserve-range`).
+    pub range_changed: u64,
     /// Subscribers with at least one port.
     pub subscribers: u64,
     /// Addresses of the pool.
     pub addresses: u64,
+    /// Addresses with a port in use.
+    pub addresses_in_use: u64,
+    /// Addresses that get no new mappings.
+    pub addresses_draining: u64,
+    /// Sessions now that an IPv4 packet opened through mappings of the pool.
+    pub inbound: u64,
+    /// Such sessions ever.
+    pub inbound_opened: u64,
+    /// Such sessions refused by `eif-flow-limit`.
+    pub inbound_limited: u64,
 }
 
 /// A pool. Clones are handles of the same pool.
@@ -255,6 +281,7 @@ impl Pool {
         let state = self.lock();
         Usage {
             quarantined: state.quarantine.len() as u64,
+            addresses_draining: state.draining.len() as u64,
             subscribers: state.home_index.len() as u64,
             ..state.usage
         }
@@ -345,7 +372,9 @@ impl State {
     }
 
     fn drain(&mut self, addresses: &[Ipv4Addr]) {
-        let numbers: Vec<u32> = addresses.iter().filter_map(|&address| self.number(address)).collect();
+        let mut numbers: Vec<u32> = addresses.iter().filter_map(|&address| self.number(address)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
         let before = std::mem::replace(&mut self.draining, numbers);
         for number in before {
             self.restore(number);
@@ -409,6 +438,7 @@ impl State {
             self.available[slot(protocol)].remove(number);
         }
         if let Some(address) = &mut self.addresses[number as usize] {
+            self.usage.addresses_in_use += u64::from(address.in_use == 0);
             address.in_use += 1;
         }
         true
@@ -434,9 +464,14 @@ impl State {
             }
         }
         let (number, port, block) = if let Some((number, low, high)) = request.fixed {
-            let port = self
-                .port_in(number, low, high, request)
-                .ok_or(PoolError::SubscriberLimit)?;
+            // The subscriber has no other address to go to.
+            if self.draining.contains(&number) {
+                return Err(PoolError::Exhausted);
+            }
+            let Some(port) = self.port_in(number, low, high, request) else {
+                self.usage.deterministic_limited += 1;
+                return Err(PoolError::SubscriberLimit);
+            };
             (number, port, None)
         } else if self.config.blocks.is_some() {
             return self.allocate_in_block(request, known);
@@ -505,6 +540,7 @@ impl State {
             }
             // A client is tied to its address only as long as the address takes new mappings at all.
             if request.paired && !self.draining.contains(&address) {
+                self.usage.paired_exhausted += 1;
                 return Err(PoolError::Exhausted);
             }
         }
@@ -525,22 +561,25 @@ impl State {
         };
         let keep_range = named && self.config.preserve_range && class.0 <= class.1;
         let keep_parity = named && self.config.preserve_parity;
+        let parity = Parity::of(request.source_port);
         if keep_range {
             if keep_parity {
-                if let Some(port) = self.pick(number, class, Parity::of(request.source_port), request.protocol) {
+                if let Some(port) = self.pick(number, class, parity, request.protocol) {
                     return Some(port);
                 }
             }
             if let Some(port) = self.pick(number, class, Parity::Any, request.protocol) {
+                self.usage.parity_changed += u64::from(keep_parity);
                 return Some(port);
             }
         }
-        if keep_parity {
-            if let Some(port) = self.pick(number, (low, high), Parity::of(request.source_port), request.protocol) {
-                return Some(port);
-            }
-        }
-        self.pick(number, (low, high), Parity::Any, request.protocol)
+        let port = keep_parity
+            .then(|| self.pick(number, (low, high), parity, request.protocol))
+            .flatten()
+            .or_else(|| self.pick(number, (low, high), Parity::Any, request.protocol))?;
+        self.usage.parity_changed += u64::from(keep_parity && Parity::of(port) != parity);
+        self.usage.range_changed += u64::from(named && self.config.preserve_range);
+        Some(port)
     }
 
     /// A free port: one of all with equal chance, or the next one behind the last.
@@ -570,6 +609,7 @@ impl State {
         self.usage.in_use[slot(protocol)] -= 1;
         if let Some(address) = &mut self.addresses[number as usize] {
             address.in_use -= 1;
+            self.usage.addresses_in_use -= u64::from(address.in_use == 0);
         }
         let rest = self.config.quarantine.as_nanos() as Time;
         if rest == 0 {
@@ -612,6 +652,7 @@ impl State {
         };
         let held = known.map_or(0, |home| self.homes[home as usize].blocks.len());
         let timeout = rules.active_block_timeout.as_nanos() as Time;
+        let may_have_more = held < usize::from(rules.max_blocks_per_address);
         let mut refusal = PoolError::SubscriberLimit;
         if let (Some(home), Some(active)) = (known, held.checked_sub(1)) {
             let block = self.homes[home as usize].blocks[active];
@@ -622,7 +663,7 @@ impl State {
                 }
             }
         }
-        if held < usize::from(rules.max_blocks_per_address) {
+        if may_have_more {
             match self.new_block(request, known) {
                 Ok(block) => {
                     let port = self.port_in_block(block, request).ok_or(PoolError::Exhausted);
@@ -657,6 +698,11 @@ impl State {
                 }
             }
         }
+        if may_have_more {
+            self.usage.out_of_blocks += 1;
+        } else {
+            self.usage.blocks_limited += 1;
+        }
         Err(refusal)
     }
 
@@ -687,6 +733,7 @@ impl State {
             self.available[0].remove(number);
         }
         self.usage.blocks += 1;
+        self.usage.blocks_peak = self.usage.blocks_peak.max(self.usage.blocks);
         let event = Event::PortBlockAllocated {
             subscriber: Ipv6Addr::from(request.subscriber),
             address: self.address(number),

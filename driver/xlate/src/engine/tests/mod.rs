@@ -1,11 +1,13 @@
 //! The engine from outside: packets in, effects out. Packets are made with etherparse, not by our own builder; every
 //! packet that comes out is read back and all its checksums are verified.
 
+mod explain;
 mod filtering;
 mod hairpin;
 mod icmp;
 mod limits;
 mod mapping;
+mod operate;
 mod reconfigure;
 mod sizes;
 mod tcp;
@@ -466,7 +468,17 @@ impl Lab {
         let stats = self.nat.stats();
         let in_use: u64 = stats.pools.iter().flat_map(|pool| pool.in_use).sum();
         assert!(in_use <= statics, "{in_use} ports leaked");
-        assert!(stats.pools.iter().all(|pool| pool.subscribers == 0 && pool.blocks == 0));
+        assert!(stats
+            .pools
+            .iter()
+            .all(|pool| pool.subscribers == 0 && pool.blocks == 0 && pool.inbound == 0));
+        let used: u64 = stats.pools.iter().map(|pool| pool.addresses_in_use).sum();
+        assert!(used <= statics, "{used} addresses in use");
+        assert!(stats
+            .terms
+            .iter()
+            .flatten()
+            .all(|term| term.sessions == 0 && term.opened >= term.closed));
         assert_eq!(stats.embryonic, 0);
         assert!(self.nat.permits.is_empty() && self.nat.subscribers.is_empty());
         assert_eq!(self.nat.syns.len(), 0);
