@@ -731,7 +731,10 @@ impl Gateway {
 }
 
 /// Checks what belongs to ports and units on the wire; the rest is the translator's and the plan's.
-fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
+///
+/// # Errors
+/// The first thing that cannot be.
+pub fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
     if config.link_type == LinkType::Ethernet {
         if let Some(port) = (0..PORTS).find(|&p| config.ports[p].mac[0] & 1 != 0) {
             return Err(GatewayError::PortMac { port });
@@ -768,7 +771,7 @@ fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
 }
 
 /// The units as the neighbour logic sees them.
-fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
+pub fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
     let pools = |unit: usize| {
         let sets = config.xlate.service_sets.iter().filter(|set| set.outside_unit == unit);
         plan::join(sets.flat_map(|set| plan::pool_ranges(config, set)).collect())

@@ -438,7 +438,7 @@ fn pool_indices(set: &ServiceSet) -> impl Iterator<Item = usize> + '_ {
 
 /// The IPv4 addresses a service set answers for: its pools and static bindings, as ranges; pools that do not exist are
 /// left out.
-pub(crate) fn pool_ranges(config: &GatewayConfig, set: &ServiceSet) -> Vec<(u32, u32)> {
+pub fn pool_ranges(config: &GatewayConfig, set: &ServiceSet) -> Vec<(u32, u32)> {
     let pools = pool_indices(set).filter_map(|index| config.xlate.pools.get(index));
     let ranges = pools.flat_map(|pool| pool.ranges.iter().map(|&(low, high)| (u32::from(low), u32::from(high))));
     let bindings = set
@@ -449,7 +449,7 @@ pub(crate) fn pool_ranges(config: &GatewayConfig, set: &ServiceSet) -> Vec<(u32,
 }
 
 /// Whether an address lies in a translation prefix of the set.
-pub(crate) fn in_pref64(set: &ServiceSet, address: Ipv6Addr) -> bool {
+pub fn in_pref64(set: &ServiceSet, address: Ipv6Addr) -> bool {
     set.terms.iter().any(|term| match &term.then {
         Action::Translate(then) => mask(address, then.pref64_length) == mask(then.pref64, then.pref64_length),
         Action::NoTranslation => false,

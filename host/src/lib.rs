@@ -2,9 +2,11 @@
 //!
 //! [`config`] reads curly text and `set` commands into one lossless tree, checks every statement against a schema and
 //! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on. [`daemon`] is `nat64d`, [`api`] what it speaks.
-#![forbid(unsafe_code)]
+//! [`soft`] runs it on network interfaces of this machine, without a card.
+#![deny(unsafe_code)] // but for `soft::sys`
 #![deny(missing_docs)]
 
 pub mod api;
 pub mod config;
 pub mod daemon;
+pub mod soft;

@@ -216,6 +216,16 @@ reasons! {
     CardTableFull = 121, Punt;
     /// The card's next-hop table is full; the session stays in software.
     NextHopTableFull = 122, Punt;
+
+    // ---- the host: refusals of the software card ------------------------------------------------------------------
+    /// The receive ring of an interface was full; the workers are too slow.
+    ReceiveRingFull = 123, Drop;
+    /// The interface did not take the frame (queue full, interface down).
+    SendRefused = 124, Drop;
+    /// The queue to the worker that has the session was full.
+    HandOverFull = 125, Drop;
+    /// The kernel's account of a frame (super-segment, checksum to be made) made no sense.
+    BadOffload = 126, Drop;
 }
 
 #[cfg(test)]
