@@ -1,13 +1,29 @@
 //! The way to a card: registers, shared memory, interrupts. Every call can fail, because a card can go away.
 //!
-//! Implementations: a simulated card in this process ([`crate::dma::HostMemory`] is made for it), a card behind VFIO.
-//! Nothing above this trait knows which.
+//! ```text
+//!   Card --> Transport --+--> VfioTransport        a card in this machine, through /dev/vfio
+//!                        +--> VfioUserTransport    a card served over a UNIX socket (vfio-user)
+//!                        +--> a simulated card in this process (crate::dma::HostMemory is made for it)
+//!                        +--> FaultTransport       any of these, with accidents
+//! ```
+//!
+//! Nothing above this trait knows which. [`open`] makes the first two from what a user writes ([`CardSpec`]).
 //!
 //! **Progress.** A card works while the host does something else. A simulated card in this process may instead
 //! do its work inside [`Transport::wait`] and inside reads; the driver therefore never spins on shared memory without
 //! calling `wait` in between, and bounds each such loop.
 
+mod open;
+pub mod vfio;
+pub mod vfio_user;
+mod wire;
+
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
+
+pub use open::{open, CardSpec, OpenError, SpecError};
+pub use vfio::VfioTransport;
+pub use vfio_user::VfioUserTransport;
 
 pub use nat64_layout::Bar;
 
@@ -55,6 +71,37 @@ pub trait Transport: Send {
     fn reset(&mut self) -> Result<(), DeviceError>;
 }
 
+/// Checks that `words` words from `offset` on lie in a window.
+pub(crate) fn check_access(bar: Bar, offset: u32, words: usize) -> Result<(), DeviceError> {
+    let size = match bar {
+        Bar::Bar0 => nat64_layout::regs::BAR0_BYTES,
+        Bar::Bar2 => nat64_layout::regs::BAR2_BYTES,
+    };
+    let fits = offset.is_multiple_of(4) && offset < size && words <= (size - offset) as usize / 4;
+    if fits {
+        Ok(())
+    } else {
+        Err(DeviceError::BadOffset { bar, offset })
+    }
+}
+
+/// Whether an eventfd (non-blocking) was signalled; takes the signal.
+pub(crate) fn take_event(fd: BorrowedFd<'_>) -> Result<bool, DeviceError> {
+    loop {
+        match rustix::io::read(fd, &mut [0; 8]) {
+            Ok(_) => return Ok(true),
+            Err(rustix::io::Errno::AGAIN) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => {
+                return Err(DeviceError::Io {
+                    operation: "read an eventfd",
+                    source: error.into(),
+                })
+            }
+        }
+    }
+}
+
 /// What can go wrong on the way to a card.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
@@ -80,6 +127,17 @@ pub enum DeviceError {
         /// Bytes asked for.
         bytes: usize,
     },
+    /// Memory shared with the card is locked into place, and this process may lock no more.
+    #[error(
+        "cannot lock {bytes} bytes for the card: the limit of locked memory is {limit}; raise it with `ulimit -l \
+         unlimited`, or LimitMEMLOCK=infinity in the systemd unit"
+    )]
+    Memlock {
+        /// Bytes asked for.
+        bytes: usize,
+        /// Present limit.
+        limit: String,
+    },
     /// The card did not finish something in time.
     #[error("the card did not finish: {what} (waited {waited:?})")]
     Timeout {
@@ -96,6 +154,12 @@ pub enum DeviceError {
         /// Its answer.
         #[source]
         source: std::io::Error,
+    },
+    /// Whoever served the card is not there any more.
+    #[error("the connection to the card is lost: {reason}")]
+    Disconnected {
+        /// How it was noticed.
+        reason: String,
     },
     /// What carries the card (a simulation engine, a server) failed or stopped.
     #[error("{operation}: {reason}")]
