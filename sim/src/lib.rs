@@ -29,6 +29,7 @@ pub mod replay;
 pub mod rtl;
 pub mod stdio;
 pub mod summary;
+pub mod tlp;
 
 /// Names of the ports: what the command line and the output files call port 0 and port 1.
 pub const SIDES: [&str; nat64_layout::PORTS] = ["inside", "outside"];
