@@ -8,7 +8,7 @@ use nat64_layout::tables::PortPolicy;
 use nat64_layout::Protocol;
 use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, Refresh, TcpNonSyn, Timers, Translate,
-    WellKnownPrefix,
+    UdpZeroChecksum, WellKnownPrefix,
 };
 
 const SEED: &str = include_str!("../../examples/seed.conf");
@@ -720,6 +720,7 @@ fn timers_and_limits() {
         "set nat64-nic timers icmp 61",
         "set nat64-nic timers udp 100",
         "set nat64-nic limits sessions 2k bibs 1m stored-syns 5 embryonic 6 icmp-errors-per-second 7",
+        "set nat64-nic limits fragment-bytes 100k fragments-per-packet 8 fragmented-packets-per-source 9",
     ]);
     let t = gateway.xlate.timers;
     let seconds = [t.udp, t.icmp, t.tcp_established, t.tcp_transitory, t.tcp_incoming_syn].map(|d| d.as_secs());
@@ -733,6 +734,14 @@ fn timers_and_limits() {
     assert_eq!(
         (l.sessions, l.bibs, l.stored_syns, l.embryonic, l.icmp_errors_per_second),
         (2000, 1_000_000, 5, Some(6), 7)
+    );
+    assert_eq!(
+        (
+            l.fragment_bytes,
+            l.fragments_per_packet,
+            l.fragmented_packets_per_source
+        ),
+        (100_000, 8, 9)
     );
 }
 
@@ -750,6 +759,7 @@ fn service_set_options() {
         "set {set} tcp-mss 1300",
         "set {set} service-set-options tcp-session tcp-mss 1200",
         "set {own} eim-scope service-set on-conflict drop",
+        "set {own} tos-override 184 udp-zero-checksum drop icmp-source-extension",
         "set {own} no-strict-well-known-prefix no-outside-tcp-open subscriber-prefix-length 64",
         "set {own} static-binding udp inside 2001:db8::1 port 53 outside 203.0.113.1 port 5353 rule stateful-nat64",
     ]);
@@ -770,6 +780,8 @@ fn service_set_options() {
     );
     assert_eq!(set.well_known_prefix, WellKnownPrefix::Any);
     assert!(!set.outside_tcp_open);
+    assert_eq!((set.tos_override, set.icmp_source_extension), (Some(184), true));
+    assert_eq!(set.udp_zero_checksum, UdpZeroChecksum::Drop);
     for (statement, rule) in [
         (None, WellKnownPrefix::Documentation),
         (Some("set {own} strict-well-known-prefix"), WellKnownPrefix::Strict),

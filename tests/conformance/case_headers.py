@@ -22,6 +22,25 @@ def v4_to_v6_fields(g):
     same("data", bytes(p[UDP].payload), b"abc")
 
 
+@case(configuration(nic="service-set s { tos-override 184; }"))
+def tos_override_both_ways(g):
+    """RFC 7915 5.1: "SHOULD provide the ability to ignore the IPv6 traffic class and always set the IPv4 TOS Octet to a specified value." """
+    public = open_udp(g)
+    for tc in (0, 3, 0xFF):
+        same("TOS", g.out(udp6(tc=tc)).tos, 184)
+        same("traffic class", g.back(udp4(public, tos=tc)).tc, 184)
+
+
+@case(configuration(nic="service-set s { udp-zero-checksum drop; }"))
+def udp_without_checksum_is_dropped_if_configured(g):
+    """RFC 7915 4.5: "the translator SHOULD provide a configuration function to allow: 1. Dropping the packet". """
+    public = open_udp(g)
+    bare = udp4(public)
+    bare[UDP].chksum = 0
+    g.none(g.outside(bare))
+    g.back(udp4(public))
+
+
 @case()
 def flow_label_is_not_carried(g):
     """RFC 7915 5.1: "If there is no IPv6 Fragment Header, the IPv4 header fields are set as follows"; a flow label has no place in IPv4."""

@@ -434,6 +434,21 @@ def extension_object_keeps_its_place_4_to_6(g):
     same("quoted destination", IPv6(rest[:40]).dst, SERVER6)
 
 
+@case(configuration(nic="service-set s { icmp-source-extension; }"))
+def the_address_of_a_router_is_told(g):
+    """RFC 6791 4: "The ICMP message SHOULD include the Interface IP Address Sub-Object and specify the source IPv6 addresses of the original ICMPv6." """
+    public = open_udp(g)
+    quoted = bytes(IPv6(src=SERVER6, dst=CLIENT) / UDP(sport=53, dport=4000) / Raw(b"abc"))
+    p = g.out(error6(3, 0, quoted=quoted, src=ROUTER6))
+    type, code, word, rest = message(p)
+    same("source", p.src, public[0])
+    same("type, code, length attribute", (type, code, (word >> 16 & 255) * 4), (11, 0, 128))
+    extension = rest[128:]
+    same("checksum", checksum(extension), 0)
+    same("object", extension[4:12], bytes([0, 24, 2, 4, 0, 2, 0, 0]))
+    same("address", str(ipaddress.ip_address(extension[12:])), ROUTER6)
+
+
 @case()
 def extension_object_keeps_its_place_6_to_4(g):
     """RFC 7915 5.2: "the ICMPv6 Extension length attribute MUST be adjusted accordingly (e.g., shorter due to the translation from IPv6 to IPv4)." """

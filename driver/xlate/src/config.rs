@@ -59,8 +59,13 @@ pub struct ServiceSet {
     pub no_v6_frag_header: bool,
     /// `ipv6-mtu`: path MTU of the IPv6 network, 1280 to 9192.
     pub ipv6_mtu: u16,
-    /// ToS or traffic class written into every packet, in place of the copy RFC 7915 asks for.
+    /// `tos-override`: ToS or traffic class written into every packet, in place of the copy RFC 7915 asks for.
     pub tos_override: Option<u8>,
+    /// `udp-zero-checksum`: IPv4 UDP packets without checksum.
+    pub udp_zero_checksum: UdpZeroChecksum,
+    /// `icmp-source-extension`: an ICMPv4 error that is made from the error of an IPv6 router, and so comes from a pool
+    /// address, tells the router's address in an extension (RFC 6791 section 4).
+    pub icmp_source_extension: bool,
     /// How far an endpoint-independent mapping reaches.
     pub eim_scope: EimScope,
     /// What happens when two rules map one client to the same server.
@@ -99,6 +104,8 @@ impl Default for ServiceSet {
             no_v6_frag_header: false,
             ipv6_mtu: 1280,
             tos_override: None,
+            udp_zero_checksum: UdpZeroChecksum::Calculate,
+            icmp_source_extension: false,
             eim_scope: EimScope::RuleTerm,
             on_conflict: OnConflict::Reallocate,
             tcp_non_syn: TcpNonSyn::Drop,
@@ -149,6 +156,15 @@ impl DfPolicy {
             Self::AlwaysSet => 0,
         }
     }
+}
+
+/// `udp-zero-checksum` (RFC 7915 section 4.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UdpZeroChecksum {
+    /// Compute the checksum IPv6 needs, of fragments after reassembly.
+    Calculate,
+    /// Drop, as Junos does.
+    Drop,
 }
 
 /// `eim-scope`.

@@ -142,7 +142,7 @@ reasons! {
     BadAddress = 70, Drop;
     /// Non-global IPv4 address under the well-known prefix (RFC 6052 section 3.1).
     NotGlobal = 71, Drop;
-    /// Transport checksum is wrong where the translator has to know.
+    /// Transport checksum is wrong, or missing, where it must be there.
     BadTransportChecksum = 72, Drop;
     /// ICMP type or code that is not translated (RFC 7915 sections 4.2 and 5.2).
     IcmpNotTranslated = 73, Drop;

@@ -7,6 +7,7 @@ use nat64_layout::{Reason, ReasonKind};
 use super::six::Way6;
 use super::Nat64;
 use crate::effect::{Effects, Time};
+use crate::extension::Extensions;
 use crate::icmp_error::{error4, error6, may_answer4, may_answer6, Error4, Error6};
 use crate::packet::{Packet4, Packet6};
 use crate::tcp;
@@ -144,6 +145,16 @@ impl Nat64 {
             mtu4: mtu(rules.outside_unit),
             mtu6: mtu(unit),
             mss: rules.tcp_mss,
+        }
+    }
+
+    /// What becomes of the extensions of an ICMPv6 error from `source` about a packet to `client`. A router has no pool
+    /// address, so its error gets the client's (RFC 6791); the client's own error has lost nothing.
+    pub(super) fn extensions4(&self, way: &Way6, source: Ipv6Addr, client: Ipv6Addr) -> Extensions {
+        let told = self.policy.set(way.set).icmp_source_extension && source != client;
+        Extensions {
+            pref64: self.policy.prefixes.get(usize::from(way.prefix)).copied(),
+            source: told.then_some(source),
         }
     }
 

@@ -8,7 +8,7 @@ use super::six::{is_host4, of_later_fragment};
 use super::syns::{SynKey, MAX_SYN};
 use super::Nat64;
 use crate::bib::Key4;
-use crate::config::{Filtering, LandAttackCheck, TcpNonSyn};
+use crate::config::{Filtering, LandAttackCheck, TcpNonSyn, UdpZeroChecksum};
 use crate::effect::{Effects, Time};
 use crate::extension::Extensions;
 use crate::fragment::Outcome;
@@ -102,6 +102,11 @@ impl Nat64 {
                 dst_port,
                 flags,
             } => (Protocol::Tcp, dst_port, src_port, flags),
+            Transport::Udp { checksum: 0, .. }
+                if self.policy.set(way.set).udp_zero_checksum == UdpZeroChecksum::Drop =>
+            {
+                return Err(Reason::BadTransportChecksum);
+            }
             Transport::Udp { src_port, dst_port, .. } => (Protocol::Udp, dst_port, src_port, 0),
             Transport::Echo { id, .. } => (Protocol::Icmp, id, 0, 0),
             Transport::IcmpError { .. } => return self.error4(way, packet, effects),

@@ -10,7 +10,6 @@ use super::Nat64;
 use crate::bib::Key4;
 use crate::config::TcpNonSyn;
 use crate::effect::{Effects, Time};
-use crate::extension::Extensions;
 use crate::fragment::Outcome;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
@@ -362,10 +361,7 @@ impl Nat64 {
             dst_port: pool.1,
         };
         let options = self.options4(way.set, way.unit);
-        let extensions = Extensions {
-            pref64: self.policy.prefixes.get(usize::from(way.prefix)).copied(),
-            source: None,
-        };
+        let extensions = self.extensions4(way, packet.src, quote.dst);
         let build = |out: &mut Vec<u8>| error_six_to_four_with(packet, &to, &inner, &options, &extensions, out);
         if let Some(owner) = self.policy.pool_owner(way.set, remote) {
             if packet.hop_limit <= 2 {

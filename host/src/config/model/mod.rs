@@ -335,6 +335,15 @@ impl<'t> Builder<'t> {
         set(&mut limits.stored_syns, "stored-syns");
         set(&mut limits.icmp_errors_per_second, "icmp-errors-per-second");
         limits.embryonic = u32_of(own, "embryonic");
+        let set = |to: &mut u16, name| *to = u16_of(own, name).unwrap_or(*to);
+        set(&mut limits.fragments_per_packet, "fragments-per-packet");
+        set(
+            &mut limits.fragmented_packets_per_source,
+            "fragmented-packets-per-source",
+        );
+        if let Some(bytes) = u32_of(own, "fragment-bytes") {
+            limits.fragment_bytes = bytes as usize;
+        }
         limits
     }
 }

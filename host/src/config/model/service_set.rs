@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nat64_layout::Protocol;
 use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, ServiceSet, StaticBinding, TcpNonSyn, Term,
-    Translate, WellKnownPrefix,
+    Translate, UdpZeroChecksum, WellKnownPrefix,
 };
 use nat64_xlate::pool::deterministic::Deterministic;
 
@@ -126,6 +126,12 @@ impl<'t> Builder<'t> {
                 (false, false) => defaults.well_known_prefix,
             },
             outside_tcp_open: !has(own, "no-outside-tcp-open"),
+            tos_override: u16_of(own, "tos-override").map(|tos| tos as u8),
+            udp_zero_checksum: match word(own, "udp-zero-checksum") {
+                Some("drop") => UdpZeroChecksum::Drop,
+                _ => UdpZeroChecksum::Calculate,
+            },
+            icmp_source_extension: has(own, "icmp-source-extension"),
             static_bindings: self.bindings(own, &terms),
             log_sessions: log || node.child("syslog").is_some(),
             terms,

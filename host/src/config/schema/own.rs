@@ -132,11 +132,30 @@ static LIMITS: &[Statement] = &[
     limit("bibs", "BIB entries", "1048576"),
     limit("stored-syns", "Stored SYNs from outside", "1024"),
     limit("embryonic", "TCP sessions that are not established", "no limit"),
-    limit(
+    leaf(
         "icmp-errors-per-second",
-        "ICMP errors sent, with a burst of the same size",
-        "1000",
-    ),
+        &[field(Value::Count(0, u32::MAX as u64))],
+        "ICMP errors sent, with a burst of the same size; 0: none",
+    )
+    .default("1000"),
+    leaf(
+        "fragment-bytes",
+        &[field(Value::Count(65_536, 1 << 30))],
+        "Bytes of fragments that wait for others",
+    )
+    .default("4194304"),
+    leaf(
+        "fragments-per-packet",
+        &[field(Value::Number(2, 8192))],
+        "Fragments a packet may come in",
+    )
+    .default("64"),
+    leaf(
+        "fragmented-packets-per-source",
+        &[field(Value::Number(1, 65_535))],
+        "Packets of one source that wait for fragments",
+    )
+    .default("16"),
 ];
 
 const PORT_NUMBER: Value = Value::Number(0, 65_535);
@@ -194,6 +213,23 @@ static SERVICE_SET: &[Statement] = &[
         "Translate non-global IPv4 addresses under 64:ff9b::/96 too",
     ),
     flag("no-outside-tcp-open", "TCP sessions are opened from inside only"),
+    leaf(
+        "tos-override",
+        &[field(Value::Number(0, 255))],
+        "ToS and traffic class of every translated packet; the card leaves such packets to the host",
+    )
+    .default("copied (RFC 7915)"),
+    leaf(
+        "udp-zero-checksum",
+        &[field(Value::Word(&["calculate", "drop"]))],
+        "IPv4 UDP packets without checksum, which IPv6 does not allow",
+    )
+    .default("calculate"),
+    flag(
+        "icmp-source-extension",
+        "ICMPv4 errors made from those of IPv6 routers tell the router's address (RFC 6791, RFC 5837)",
+    )
+    .default("not told: it shows addresses of the inside"),
     leaf(
         "subscriber-prefix-length",
         &[field(Value::Word(&["48", "56", "64", "128"]))],

@@ -7,7 +7,7 @@ use super::super::six::is_host4;
 use super::super::syns::SynKey;
 use super::{describe, dropped, StageName, Verdict, Walk, Walked};
 use crate::bib::Key4;
-use crate::config::{Filtering, LandAttackCheck, TcpNonSyn};
+use crate::config::{Filtering, LandAttackCheck, TcpNonSyn, UdpZeroChecksum};
 use crate::extension::Extensions;
 use crate::icmp::error_four_to_six_with;
 use crate::packet::{Packet4, Transport, TCP_ACK, TCP_RST, TCP_SYN};
@@ -86,6 +86,12 @@ impl Walk<'_> {
                 dst_port,
                 flags,
             } => (Protocol::Tcp, dst_port, src_port, Some(flags)),
+            Transport::Udp { checksum: 0, .. }
+                if nat.policy.set(way.set).udp_zero_checksum == UdpZeroChecksum::Drop =>
+            {
+                let facts = "UDP without checksum".into();
+                return Err(self.refuse(StageName::Header, Reason::BadTransportChecksum, facts));
+            }
             Transport::Udp { src_port, dst_port, .. } => (Protocol::Udp, dst_port, src_port, None),
             Transport::Echo { id, .. } => (Protocol::Icmp, id, 0, None),
             Transport::IcmpError { .. } => return self.error4(way, packet),

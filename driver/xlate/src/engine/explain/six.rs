@@ -7,7 +7,6 @@ use super::super::six::{is_host4, is_host6, Way6};
 use super::super::state::Outbound;
 use super::{describe, dropped, split, StageName, Verdict, Walk, Walked};
 use crate::config::TcpNonSyn;
-use crate::extension::Extensions;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
 use crate::packet::{Packet4, Packet6, Transport, TCP_SYN};
@@ -361,10 +360,7 @@ impl Walk<'_> {
             dst_port: pool.1,
         };
         let options = nat.options4_with(nat.ident, way.set, way.unit);
-        let extensions = Extensions {
-            pref64: nat.policy.prefixes.get(usize::from(way.prefix)).copied(),
-            source: None,
-        };
+        let extensions = nat.extensions4(way, packet.src, quote.dst);
         let mut out = Vec::new();
         let built = error_six_to_four_with(packet, &to, &inner, &options, &extensions, &mut out);
         if let Some(owner) = nat.policy.pool_owner(way.set, remote) {

@@ -69,6 +69,32 @@ fn an_error_from_inside_reaches_the_server() {
 }
 
 #[test]
+fn the_error_of_a_router_tells_its_address_if_that_is_wanted() {
+    let mut config = base();
+    config.service_sets[0].icmp_source_extension = true;
+    let mut lab = Lab::new(config);
+    let pool = lab.udp((A, 5000), (SERVER, 53));
+    let got = lab.step(OUTSIDE, &udp4((SERVER, 53), pool)).one();
+    let router = "2001:db8::1:1";
+    let error = lab.step(INSIDE, &error6(router, embed(SERVER), 1, 0, &got.bytes)).one();
+    assert_eq!((error.icmp(), error.src.0), ((3, 1), pool.0.into()));
+    // 128 bytes of quote, the structure, and an Interface Information Object: role 0, an IPv6 address.
+    assert_eq!(error.bytes[25], 32, "length attribute in words of 4 bytes");
+    let structure = &error.bytes[28 + 128..];
+    assert_eq!(structure[4..12], [0, 24, 2, 4, 0, 2, 0, 0]);
+    assert_eq!(structure[12..], v6(router).octets());
+    assert_eq!(checksum::fold(checksum::sum(structure)), 0xffff);
+    // The client's own address is not told; Packet Too Big has no length attribute in the middle of its MTU.
+    let error = lab.step(INSIDE, &error6(A, embed(SERVER), 1, 4, &got.bytes)).one();
+    assert_eq!((error.bytes[25], error.bytes.len()), (0, 28 + got.bytes.len() - 20));
+    let mut config = base();
+    config.service_sets[0].icmp_source_extension = false;
+    lab.nat.reconfigure(lab.now, config, &mut lab.effects).unwrap();
+    let error = lab.step(INSIDE, &error6(router, embed(SERVER), 1, 0, &got.bytes)).one();
+    assert_eq!(error.bytes.len(), 28 + got.bytes.len() - 20);
+}
+
+#[test]
 fn errors_about_echo_are_translated_by_the_identifier() {
     let mut lab = Lab::new(base());
     let sent = lab.step(INSIDE, &echo6(A, embed(SERVER), 77)).one();

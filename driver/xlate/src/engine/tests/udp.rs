@@ -212,6 +212,21 @@ fn documentation_addresses_pass_the_well_known_prefix_unless_it_is_strict() {
 }
 
 #[test]
+fn udp_without_checksum_from_outside_can_be_dropped() {
+    let mut config = base();
+    config.service_sets[0].udp_zero_checksum = UdpZeroChecksum::Drop;
+    let mut lab = Lab::new(config);
+    let pool = lab.udp((A, 1), (SERVER, 53));
+    let whole = udp4((SERVER, 53), pool);
+    let mut packet = whole.clone();
+    packet[26..28].fill(0);
+    lab.step(OUTSIDE, &packet).dropped(Reason::BadTransportChecksum);
+    lab.step(OUTSIDE, &whole).one();
+    lab.nat.reconfigure(lab.now, base(), &mut lab.effects).unwrap();
+    lab.step(OUTSIDE, &packet).one();
+}
+
+#[test]
 fn udp_without_checksum_makes_no_state() {
     let mut lab = Lab::new(base());
     let mut packet = udp6((A, 500), (embed(SERVER), 53));
