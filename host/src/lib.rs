@@ -1,8 +1,9 @@
 //! The host's configuration: the Junos language of stateful NAT64 in, a typed model for the driver out.
 //!
 //! [`config`] reads curly text and `set` commands into one lossless tree, checks every statement against a schema and
-//! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on. [`daemon`] is `nat64d`, [`api`] what it speaks.
-//! [`soft`] runs it on network interfaces of this machine, without a card.
+//! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on; [`store`] is the commit engine on top of it.
+//! [`daemon`] is `nat64d`, [`api`] what it speaks. [`soft`] runs it on network interfaces of this machine, without a
+//! card.
 #![deny(unsafe_code)] // but for `soft::sys`
 #![deny(missing_docs)]
 
@@ -10,3 +11,4 @@ pub mod api;
 pub mod config;
 pub mod daemon;
 pub mod soft;
+pub mod store;

@@ -348,7 +348,11 @@ fn build(
     link: LinkType,
     exact: bool,
 ) -> Result<(nat64_driver::GatewayConfig, Vec<config::Warning>), DeviceFailure> {
-    let (mut config, warnings) = config::build(tree, BuildOptions { link_type: link }).map_err(|problems| {
+    let options = BuildOptions {
+        link_type: link,
+        ..BuildOptions::default()
+    };
+    let (mut config, warnings) = config::build(tree, options).map_err(|problems| {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
         DeviceFailure::Config(texts.join("\n\n"))
     })?;

@@ -61,6 +61,7 @@ pub fn configuration(text: &str) -> GatewayConfig {
         &tree,
         BuildOptions {
             link_type: LinkType::Ethernet,
+            ..BuildOptions::default()
         },
     ) {
         Ok((config, _)) => config,

@@ -3,10 +3,12 @@
 //! A statement's words are followed through the schema from where they stand, so `port automatic;`,
 //! `port { automatic; }` and `set ... port automatic` give the same nodes.
 
+use std::sync::Arc;
+
 use super::place::Place;
 use super::problem::{Problem, ProblemKind};
 use super::schema::{walk, Field, Kind, Layout, Statement, Support, ROOT};
-use super::tree::Node;
+use super::tree::{Node, Tag};
 
 /// One word of a statement.
 #[derive(Clone, Debug)]
@@ -25,9 +27,9 @@ pub(crate) struct Cursor {
 /// One node on the way.
 #[derive(Debug)]
 pub(crate) struct Step {
-    schema: &'static Statement,
-    values: Vec<String>,
-    place: Place,
+    pub(crate) schema: &'static Statement,
+    pub(crate) values: Vec<String>,
+    pub(crate) place: Place,
 }
 
 /// Where words lead.
@@ -113,6 +115,27 @@ fn values(
         *words = rest;
     }
     Ok(Some(out))
+}
+
+/// The values of a leaf or key from all of `words`.
+pub(crate) fn values_of(schema: &'static Statement, words: &[Word], keyword: &Word) -> Result<Vec<String>, Problem> {
+    let mut rest = words;
+    Ok(values(schema, &mut rest, keyword, Purpose::Whole)?.unwrap_or_default())
+}
+
+/// Splits the values of a key off the front of `words`, for a list whose keyword may have been left out.
+pub(crate) fn key_of(
+    list: &'static Statement,
+    words: &[Word],
+    keyword: &Word,
+) -> Result<(Vec<String>, usize), Problem> {
+    let named = words
+        .first()
+        .is_some_and(|word| !list.name.is_empty() && word.text == list.name);
+    let start = usize::from(named && words.len() > list.fields.len());
+    let mut rest = &words[start..];
+    let values = values(list, &mut rest, keyword, Purpose::Whole)?;
+    Ok((values.unwrap_or_default(), words.len() - rest.len()))
 }
 
 /// Follows `words` from `at`. `trail` are the words above, for messages.
@@ -205,6 +228,13 @@ pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose:
 pub(crate) struct Marks {
     pub(crate) comments: Vec<String>,
     pub(crate) inactive: bool,
+    pub(crate) tag: Tag,
+}
+
+impl Marks {
+    fn any(&self) -> bool {
+        self.inactive || !self.comments.is_empty() || self.tag != Tag::None
+    }
 }
 
 /// Puts the nodes of `route` under `parent`, as far as they are not there. `marks` go to the statement the words are
@@ -219,7 +249,7 @@ pub(crate) fn insert(parent: &mut Node, route: Route, marks: Marks, once: bool) 
         let Step { schema, values, place } = step;
         let at = match parent.find(schema, &values) {
             Some(at) => {
-                let node = &mut parent.children[at];
+                let node = &parent.children[at];
                 if schema.kind == Kind::Leaf {
                     if once && node.values != values {
                         let statement = schema.name.to_string();
@@ -233,6 +263,7 @@ pub(crate) fn insert(parent: &mut Node, route: Route, marks: Marks, once: bool) 
                             place,
                         ));
                     }
+                    let node = parent.child_mut(at);
                     node.values = values;
                     node.place = Some(place);
                 }
@@ -241,21 +272,61 @@ pub(crate) fn insert(parent: &mut Node, route: Route, marks: Marks, once: bool) 
             None => parent.push(Node::new(schema, values, Some(place))),
         };
         if i == subject {
-            if let Some(marks) = marks.take() {
-                let node = &mut parent.children[at];
+            if let Some(marks) = marks.take().filter(Marks::any) {
+                let node = parent.child_mut(at);
                 node.inactive |= marks.inactive;
                 node.comments.extend(marks.comments);
+                node.tag = marks.tag;
             }
         }
         if descends(schema) {
-            parent = &mut parent.children[at];
+            parent = parent.child_mut(at);
         }
     }
     Ok(parent)
 }
 
-fn descends(schema: &Statement) -> bool {
+pub(crate) fn descends(schema: &Statement) -> bool {
     matches!(schema.kind, Kind::Container | Kind::Presence | Kind::List)
+}
+
+/// The statement that holds what the last of `steps` names, for looking.
+pub(crate) fn holder<'n>(parent: &'n Node, steps: &[Step]) -> Option<&'n Node> {
+    let (_, above) = steps.split_last()?;
+    above
+        .iter()
+        .filter(|step| descends(step.schema))
+        .try_fold(parent, |node, step| {
+            node.find(step.schema, &step.values).map(|at| &*node.children[at])
+        })
+}
+
+/// The same, for changing. Copies nothing when it is not there.
+pub(crate) fn holder_mut<'n>(parent: &'n mut Node, steps: &[Step]) -> Option<&'n mut Node> {
+    holder(parent, steps)?;
+    let (_, above) = steps.split_last()?;
+    let mut node = parent;
+    for step in above.iter().filter(|step| descends(step.schema)) {
+        let at = node.find(step.schema, &step.values)?;
+        node = node.child_mut(at);
+    }
+    Some(node)
+}
+
+/// What `steps` name below `parent`, in order: one statement, or all entries of a list that is named without a key.
+pub(crate) fn named<'n>(parent: &'n Node, steps: &[Step]) -> Vec<&'n Node> {
+    let Some(last) = steps.last() else {
+        return Vec::new();
+    };
+    let Some(holder) = holder(parent, steps) else {
+        return Vec::new();
+    };
+    if descends(last.schema) && (last.schema.kind != Kind::List || !last.values.is_empty()) {
+        let found = holder.find(last.schema, &last.values);
+        return found.map(|at| &*holder.children[at]).into_iter().collect();
+    }
+    let all = holder.children.iter().map(AsRef::as_ref);
+    all.filter(|node| last.names(node)).collect()
 }
 
 /// Removes what `steps` name below `parent`, and containers that are left empty and mean nothing then.
@@ -276,7 +347,7 @@ pub(crate) fn remove(parent: &mut Node, steps: &[Step]) -> bool {
     let Some(at) = parent.find(step.schema, &step.values) else {
         return false;
     };
-    let removed = remove(&mut parent.children[at], rest);
+    let removed = remove(parent.child_mut(at), rest);
     if removed && step.schema.kind == Kind::Container && parent.children[at].children.is_empty() {
         parent.retain(|node| !std::ptr::eq(node.schema, step.schema));
     }
@@ -291,7 +362,7 @@ pub(crate) fn switch(parent: &mut Node, steps: &[Step], inactive: bool) -> bool 
     if rest.is_empty() {
         let mut any = false;
         for node in parent.children.iter_mut().filter(|node| step.names(node)) {
-            node.inactive = inactive;
+            Arc::make_mut(node).inactive = inactive;
             any = true;
         }
         return any;
@@ -300,7 +371,7 @@ pub(crate) fn switch(parent: &mut Node, steps: &[Step], inactive: bool) -> bool 
         return switch(parent, rest, inactive);
     }
     match parent.find(step.schema, &step.values) {
-        Some(at) => switch(&mut parent.children[at], rest, inactive),
+        Some(at) => switch(parent.child_mut(at), rest, inactive),
         None => false,
     }
 }
@@ -354,12 +425,12 @@ impl Route {
 }
 
 impl Step {
-    fn names(&self, node: &Node) -> bool {
+    pub(crate) fn names(&self, node: &Node) -> bool {
         std::ptr::eq(node.schema, self.schema) && (self.values.is_empty() || node.values == self.values)
     }
 }
 
-fn unknown(container: &'static Statement, words: &[Word], trail: Vec<String>) -> Problem {
+pub(crate) fn unknown(container: &'static Statement, words: &[Word], trail: Vec<String>) -> Problem {
     let word = &words[0];
     let parent = if trail.is_empty() {
         "the top".to_string()

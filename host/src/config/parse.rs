@@ -13,7 +13,7 @@ use winnow::LocatingSlice;
 use super::load::{insert, resolve, Cursor, Marks, Purpose, Word, TOP};
 use super::place::{Place, Source};
 use super::problem::{ConfigError, Problem, ProblemKind, Problems};
-use super::tree::{Node, Tree};
+use super::tree::{Node, Tag, Tree};
 use super::{MAX_DEPTH, MAX_TEXT, MAX_WORDS};
 
 type Input<'a> = LocatingSlice<&'a str>;
@@ -66,6 +66,8 @@ struct Raw<'a> {
 struct Statement<'a> {
     comments: Vec<&'a str>,
     inactive: bool,
+    /// `replace:` or `delete:`, and where it stands.
+    tag: Option<(Tag, Range<usize>)>,
     words: Vec<Raw<'a>>,
     /// A bracketed list at the end, in place of the last word.
     list: Option<Vec<Raw<'a>>>,
@@ -172,6 +174,7 @@ fn statement<'a>(input: &mut Input<'a>, before: Vec<&'a str>, depth: usize) -> P
     let mut out = Statement {
         comments: before,
         inactive: false,
+        tag: None,
         words: Vec::new(),
         list: None,
         block: None,
@@ -201,9 +204,11 @@ fn statement<'a>(input: &mut Input<'a>, before: Vec<&'a str>, depth: usize) -> P
                 }
                 match word.text.as_ref() {
                     "inactive:" if out.words.is_empty() && !word.quoted => out.inactive = true,
-                    "protect:" | "replace:" | "delete:" if out.words.is_empty() && !word.quoted => {
+                    "replace:" if out.words.is_empty() && !word.quoted => out.tag = Some((Tag::Replace, word.span)),
+                    "delete:" if out.words.is_empty() && !word.quoted => out.tag = Some((Tag::Delete, word.span)),
+                    "protect:" if out.words.is_empty() && !word.quoted => {
                         let found = format!("`{}`", word.text);
-                        let expected = "a statement (only the mark `inactive:` is known)";
+                        let expected = "a statement (statements are not protected one by one)";
                         return Err(Broken {
                             at: word.span,
                             kind: ProblemKind::Syntax { expected, found },
@@ -307,19 +312,33 @@ pub fn parse_curly(text: &str, name: &str) -> Result<Tree, ConfigError> {
         name: name.into(),
         text: text.into(),
     });
+    let mut tree = Tree::new();
+    read(&source, tree.root_mut(), TOP, Vec::new(), false)?;
+    Ok(tree)
+}
+
+/// Reads the statements of a text into `parent`, which stands where `at` says; `trail` are the words above, for
+/// messages. `tags`: `replace:` and `delete:` are marks, not errors.
+pub(super) fn read(
+    source: &Arc<Source>,
+    parent: &mut Node,
+    at: Cursor,
+    trail: Vec<String>,
+    tags: bool,
+) -> Result<(), ConfigError> {
     let mut input = LocatingSlice::new(source.text.as_str());
     let top = block(&mut input, 0, 0)
-        .map_err(|broken| Problem::new(broken.kind, Place::new(&source, broken.at.start, broken.at.end)))?;
-    let mut tree = Tree::new();
+        .map_err(|broken| Problem::new(broken.kind, Place::new(source, broken.at.start, broken.at.end)))?;
     let mut loader = Loader {
-        source: &source,
+        source,
         problems: Problems::default(),
-        trail: Vec::new(),
+        trail,
+        tags,
     };
-    loader.block(tree.root_mut(), TOP, top);
+    loader.block(parent, at, top);
     let problems = loader.problems;
     if problems.is_empty() {
-        Ok(tree)
+        Ok(())
     } else {
         Err(ConfigError::new(problems.into_vec()))
     }
@@ -331,6 +350,8 @@ struct Loader<'s> {
     problems: Problems,
     /// Names of the statements around, for messages.
     trail: Vec<String>,
+    /// `replace:` and `delete:` mean something.
+    tags: bool,
 }
 
 impl Loader<'_> {
@@ -354,13 +375,28 @@ impl Loader<'_> {
     fn statement(&mut self, parent: &mut Node, at: Cursor, mut statement: Statement<'_>) {
         let words = std::mem::take(&mut statement.words);
         let mut words: Vec<Word> = words.into_iter().map(|raw| self.word(raw)).collect();
+        let tag = match statement.tag.take() {
+            None => Tag::None,
+            Some((tag, _)) if self.tags => tag,
+            Some((_, span)) => {
+                let kind = ProblemKind::Syntax {
+                    expected: "a statement",
+                    found: format!("`{}`", self.source.text.get(span.clone()).unwrap_or("")),
+                };
+                let place = Place::new(self.source, span.start, span.end);
+                let help = "`load replace` reads the marks `replace:` and `delete:`";
+                self.problems.push(Problem::new(kind, place).help(help));
+                return;
+            }
+        };
         if let Some(block) = statement.block.take() {
-            return self.with_block(parent, at, &words, statement, block);
+            return self.with_block(parent, at, &words, statement, tag, block);
         }
         let inactive = statement.inactive;
         let mut marks = Marks {
             comments: owned(statement.comments),
             inactive,
+            tag,
         };
         let Some(list) = statement.list else {
             self.whole(parent, at, &words, marks);
@@ -379,14 +415,18 @@ impl Loader<'_> {
             if !self.whole(parent, at, &words, std::mem::take(&mut marks)) {
                 return;
             }
-            marks.inactive = inactive;
+            (marks.inactive, marks.tag) = (inactive, tag);
             words.pop();
         }
     }
 
     /// A statement without a block; `false` when it has a problem.
     fn whole(&mut self, parent: &mut Node, at: Cursor, words: &[Word], marks: Marks) -> bool {
-        let done = resolve(at, words, &self.trail, Purpose::Whole).and_then(|route| insert(parent, route, marks, true));
+        let purpose = match marks.tag {
+            Tag::Delete => Purpose::Name,
+            _ => Purpose::Whole,
+        };
+        let done = resolve(at, words, &self.trail, purpose).and_then(|route| insert(parent, route, marks, true));
         done.map_err(|problem| self.problems.push(problem)).is_ok()
     }
 
@@ -396,6 +436,7 @@ impl Loader<'_> {
         at: Cursor,
         words: &[Word],
         statement: Statement<'a>,
+        tag: Tag,
         mut block: Block<'a>,
     ) {
         let route = match resolve(at, words, &self.trail, Purpose::Block) {
@@ -420,11 +461,15 @@ impl Loader<'_> {
             marks = Marks {
                 comments: owned(statement.comments),
                 inactive: statement.inactive,
+                tag,
             };
         } else {
             // The keyword of `source-address { ... }` has no node of its own: its marks mean the entries.
             for entry in &mut block.statements {
                 entry.inactive |= statement.inactive;
+                if let (Tag::Replace | Tag::Delete, None) = (tag, &entry.tag) {
+                    entry.tag = Some((tag, 0..0));
+                }
             }
             match block.statements.first_mut() {
                 Some(first) => {

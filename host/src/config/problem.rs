@@ -119,6 +119,15 @@ pub enum ProblemKind {
         /// The path.
         path: String,
     },
+    /// `rename` or `copy` to something that is there already.
+    #[error("there is a `{path}` already")]
+    AlreadyThere {
+        /// The path.
+        path: String,
+    },
+    /// A text is no JSON.
+    #[error("this is no JSON: {0}")]
+    Json(String),
     /// No such command.
     #[error("unknown command `{name}`")]
     UnknownCommand {

@@ -1,16 +1,15 @@
 //! The `set` form: one command per line, and the commands of event files.
 //!
-//! `set`, `delete`, `deactivate` and `activate` change the tree; `clear services sessions` changes nothing in it and
-//! is handed to the caller.
+//! The commands themselves are in [`super::edit`]; `clear services sessions` changes nothing in the tree and is handed
+//! to the caller.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use nat64_layout::Protocol;
 
-use super::load::{insert, remove, resolve, switch, Marks, Purpose, Word, TOP};
-use super::parse::command;
+use super::edit::{apply, EditPath};
+use super::load::Word;
 use super::place::Source;
 use super::problem::{ConfigError, Problem, ProblemKind, Problems};
 use super::tree::Tree;
@@ -45,28 +44,6 @@ pub struct SessionFilter {
     pub protocol: Option<Protocol>,
 }
 
-/// Changes `tree` by one command line. On an error the tree is as before.
-///
-/// # Errors
-/// Unknown command or statement, missing or bad value, nothing there to delete.
-pub fn apply_command(tree: &mut Tree, line: &str) -> Result<Applied, ConfigError> {
-    if line.len() > MAX_TEXT {
-        return Err(Problem::new(
-            ProblemKind::TooLong {
-                length: line.len(),
-                limit: MAX_TEXT,
-            },
-            None,
-        )
-        .into());
-    }
-    let source = Arc::new(Source {
-        name: "command".into(),
-        text: line.into(),
-    });
-    apply(tree, &source, 0..line.len())
-}
-
 /// Reads a configuration in `set` form: commands, one per line; empty lines and lines that begin with `#` count for
 /// nothing. `name` is shown in messages, as a rule the file's name.
 ///
@@ -88,12 +65,13 @@ pub fn parse_set(text: &str, name: &str) -> Result<Tree, ConfigError> {
         text: text.into(),
     });
     let mut tree = Tree::new();
+    let top = EditPath::top();
     let mut problems = Problems::default();
     let mut start = 0;
     for line in source.text.split_inclusive('\n') {
         let range = start..start + line.len();
         start = range.end;
-        if let Err(error) = apply(&mut tree, &source, range) {
+        if let Err(error) = apply(&mut tree, &top, &source, range) {
             for problem in error.into_problems() {
                 problems.push(problem);
             }
@@ -109,73 +87,7 @@ pub fn parse_set(text: &str, name: &str) -> Result<Tree, ConfigError> {
     }
 }
 
-fn apply(tree: &mut Tree, source: &Arc<Source>, range: Range<usize>) -> Result<Applied, ConfigError> {
-    let (words, list) = command(source, range)?;
-    let Some((verb, path)) = words.split_first() else {
-        return Ok(Applied::Nothing);
-    };
-    let root = tree.root_mut();
-    match verb.text.as_str() {
-        "set" => {
-            let mut routes = Vec::new();
-            // All routes first: a problem in one must leave the tree as it was.
-            match list {
-                None => routes.push(resolve(TOP, nonempty(verb, path)?, &[], Purpose::Whole)?),
-                Some(list) => {
-                    let mut path = path.to_vec();
-                    for word in list {
-                        path.push(word);
-                        routes.push(resolve(TOP, &path, &[], Purpose::Whole)?);
-                        path.pop();
-                    }
-                }
-            }
-            for route in routes {
-                insert(root, route, Marks::default(), false)?;
-            }
-            Ok(Applied::Changed)
-        }
-        "delete" | "deactivate" | "activate" => {
-            no_list(list.as_deref())?;
-            let route = resolve(TOP, nonempty(verb, path)?, &[], Purpose::Name)?;
-            let done = match verb.text.as_str() {
-                "delete" => remove(root, route.steps()),
-                verb => switch(root, route.steps(), verb == "deactivate"),
-            };
-            if done {
-                return Ok(Applied::Changed);
-            }
-            let place = path
-                .first()
-                .map(|first| path.last().map_or(first.place.clone(), |l| first.place.to(&l.place)));
-            Err(Problem::new(ProblemKind::NotFound { path: route.text() }, place).into())
-        }
-        "clear" => {
-            no_list(list.as_deref())?;
-            clear(verb, path)
-        }
-        _ => {
-            let kind = ProblemKind::UnknownCommand {
-                name: verb.text.clone(),
-            };
-            let help = "commands are `set`, `delete`, `deactivate`, `activate` and `clear services sessions`";
-            Err(Problem::new(kind, verb.place.clone()).help(help).into())
-        }
-    }
-}
-
-fn nonempty<'a>(verb: &Word, path: &'a [Word]) -> Result<&'a [Word], Problem> {
-    if path.is_empty() {
-        let kind = ProblemKind::MissingValue {
-            statement: verb.text.clone(),
-            expected: "a statement".into(),
-        };
-        return Err(Problem::new(kind, verb.place.clone()));
-    }
-    Ok(path)
-}
-
-fn no_list(list: Option<&[Word]>) -> Result<(), Problem> {
+pub(super) fn no_list(list: Option<&[Word]>) -> Result<(), Problem> {
     match list {
         None => Ok(()),
         Some(list) => {
@@ -188,7 +100,7 @@ fn no_list(list: Option<&[Word]>) -> Result<(), Problem> {
     }
 }
 
-fn clear(verb: &Word, path: &[Word]) -> Result<Applied, ConfigError> {
+pub(super) fn clear(verb: &Word, path: &[Word]) -> Result<Applied, ConfigError> {
     let expected = |place| {
         let kind = ProblemKind::MissingValue {
             statement: "clear".into(),

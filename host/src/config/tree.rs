@@ -2,9 +2,16 @@
 //!
 //! Both forms of the language are read into it and written from it. A node is only ever made for a statement that the
 //! schema knows, with values that have been checked, so whoever reads the tree need not check them again.
+//!
+//! Nodes are shared: a copy of a tree costs nothing, and a change copies the nodes on the way to it and no others. Two
+//! trees that come from one another differ only where their nodes are not the same, which is what makes comparing and
+//! checking a small change to a large configuration quick.
 
-use std::collections::HashMap;
 use std::fmt::{self, Write};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+use hashbrown::HashTable;
 
 use super::place::Place;
 use super::schema::{Kind, Layout, Statement, ROOT};
@@ -12,10 +19,13 @@ use super::schema::{Kind, Layout, Statement, ROOT};
 /// Children of one node from which on they are found through an index.
 const INDEX_FROM: usize = 32;
 
+/// Hashes keys of children. Keyed afresh in every process, so that no text can be made to collide.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 /// A configuration.
 #[derive(Clone)]
 pub struct Tree {
-    root: Node,
+    root: Arc<Node>,
 }
 
 /// One statement.
@@ -23,15 +33,29 @@ pub struct Tree {
 pub struct Node {
     pub(crate) schema: &'static Statement,
     pub(crate) values: Vec<String>,
-    pub(crate) children: Vec<Node>,
+    pub(crate) children: Vec<Arc<Node>>,
     /// Position of each child by statement and key; made when there are many.
-    index: HashMap<(usize, Vec<String>), usize>,
+    index: HashTable<u32>,
     pub(crate) inactive: bool,
     /// Comments before the statement, with their marks.
     pub(crate) comments: Vec<String>,
     /// Comments before the closing brace.
     pub(crate) trailing: Vec<String>,
     pub(crate) place: Option<Place>,
+    /// `replace:` or `delete:` in a text that is being loaded; never in a configuration.
+    pub(crate) tag: Tag,
+}
+
+/// What a text that is loaded wants done with what is there already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tag {
+    /// Merge.
+    #[default]
+    None,
+    /// Take the place of it.
+    Replace,
+    /// Remove it.
+    Delete,
 }
 
 impl fmt::Debug for Node {
@@ -51,17 +75,35 @@ impl fmt::Debug for Tree {
 }
 
 impl PartialEq for Node {
-    /// Same statements in the same order, whatever their places and comments.
+    /// Same statements, entries of each list in the same order, whatever their places and comments. In which order
+    /// different statements stand means nothing.
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.schema, other.schema)
-            && self.values == other.values
-            && self.inactive == other.inactive
-            && self.children == other.children
+        if std::ptr::eq(self, other) {
+            return true;
+        }
+        if !std::ptr::eq(self.schema, other.schema)
+            || self.values != other.values
+            || self.inactive != other.inactive
+            || self.children.len() != other.children.len()
+        {
+            return false;
+        }
+        let kind = |node: &Arc<Node>| std::ptr::from_ref(node.schema) as usize;
+        let pairs = self.children.iter().zip(&other.children);
+        if pairs.clone().all(|(a, b)| kind(a) == kind(b)) {
+            return pairs.into_iter().all(|(a, b)| a == b);
+        }
+        let sorted = |node: &'_ Self| {
+            let mut children: Vec<Arc<Node>> = node.children.clone();
+            children.sort_by_key(kind);
+            children
+        };
+        sorted(self) == sorted(other)
     }
 }
 
 impl PartialEq for Tree {
-    /// Same statements in the same order, whatever their places and comments.
+    /// Same statements, entries of each list in the same order, whatever their places and comments.
     fn eq(&self, other: &Self) -> bool {
         self.root == other.root
     }
@@ -79,11 +121,12 @@ impl Node {
             schema,
             values,
             children: Vec::new(),
-            index: HashMap::new(),
+            index: HashTable::new(),
             inactive: false,
             comments: Vec::new(),
             trailing: Vec::new(),
             place,
+            tag: Tag::None,
         }
     }
 
@@ -108,7 +151,7 @@ impl Node {
     }
 
     /// Statements below, in order, the inactive ones too.
-    pub fn children(&self) -> &[Node] {
+    pub fn children(&self) -> &[Arc<Node>] {
         &self.children
     }
 
@@ -126,6 +169,7 @@ impl Node {
     pub fn child(&self, name: &str) -> Option<&Node> {
         self.children
             .iter()
+            .map(AsRef::as_ref)
             .find(|node| !node.inactive && node.schema.name == name)
     }
 
@@ -133,6 +177,7 @@ impl Node {
     pub fn all(&self, name: &'static str) -> impl Iterator<Item = &Node> {
         self.children
             .iter()
+            .map(AsRef::as_ref)
             .filter(move |node| !node.inactive && node.schema.name == name)
     }
 
@@ -141,52 +186,102 @@ impl Node {
         path.iter().try_fold(self, |node, name| node.child(name))
     }
 
-    fn key(schema: &'static Statement, values: &[String]) -> (usize, Vec<String>) {
-        let values = if schema.kind == Kind::List {
-            values.to_vec()
-        } else {
-            Vec::new()
-        };
-        (std::ptr::from_ref(schema) as usize, values)
+    fn key(schema: &'static Statement, values: &[String]) -> u64 {
+        let mut hasher = HASHER.build_hasher();
+        (std::ptr::from_ref(schema) as usize).hash(&mut hasher);
+        if schema.kind == Kind::List {
+            values.hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    pub(crate) fn is(&self, schema: &'static Statement, values: &[String]) -> bool {
+        std::ptr::eq(self.schema, schema) && (schema.kind != Kind::List || self.values == values)
     }
 
     /// Position of the child with this statement and, for lists, this key.
     pub(crate) fn find(&self, schema: &'static Statement, values: &[String]) -> Option<usize> {
         if self.children.len() >= INDEX_FROM {
-            return self.index.get(&Self::key(schema, values)).copied();
+            let hash = Self::key(schema, values);
+            let same = |at: &u32| self.children[*at as usize].is(schema, values);
+            return self.index.find(hash, same).map(|at| *at as usize);
         }
-        self.children
-            .iter()
-            .position(|c| std::ptr::eq(c.schema, schema) && (schema.kind != Kind::List || c.values == values))
+        self.children.iter().position(|c| c.is(schema, values))
     }
 
     pub(crate) fn push(&mut self, child: Node) -> usize {
-        self.children.push(child);
-        let at = self.children.len() - 1;
-        if self.children.len() == INDEX_FROM {
-            self.reindex();
-        } else if self.children.len() > INDEX_FROM {
-            let child = &self.children[at];
-            self.index.insert(Self::key(child.schema, &child.values), at);
-        }
+        let at = self.children.len();
+        self.insert_at(at, Arc::new(child));
         at
     }
 
+    /// Puts a child at a position; those from there on move by one.
+    pub(crate) fn insert_at(&mut self, at: usize, child: Arc<Node>) {
+        let hash = Self::key(child.schema, &child.values);
+        self.children.insert(at, child);
+        match self.children.len() {
+            n if n < INDEX_FROM => {}
+            INDEX_FROM => self.reindex(),
+            n => {
+                if at + 1 < n {
+                    self.index
+                        .iter_mut()
+                        .filter(|to| **to as usize >= at)
+                        .for_each(|to| *to += 1);
+                }
+                let children = &self.children;
+                let rehash = |to: &u32| {
+                    let child = &children[*to as usize];
+                    Self::key(child.schema, &child.values)
+                };
+                self.index.insert_unique(hash, at as u32, rehash);
+            }
+        }
+    }
+
+    /// Takes a child out; those behind it move by one.
+    pub(crate) fn remove_at(&mut self, at: usize) -> Arc<Node> {
+        let child = self.children.remove(at);
+        if self.children.len() < INDEX_FROM {
+            self.index.clear();
+            return child;
+        }
+        let hash = Self::key(child.schema, &child.values);
+        if let Ok(entry) = self.index.find_entry(hash, |to| *to as usize == at) {
+            entry.remove();
+        }
+        self.index
+            .iter_mut()
+            .filter(|to| **to as usize > at)
+            .for_each(|to| *to -= 1);
+        child
+    }
+
+    /// A child to change: a copy of its own when it is shared.
+    pub(crate) fn child_mut(&mut self, at: usize) -> &mut Node {
+        Arc::make_mut(&mut self.children[at])
+    }
+
     /// Keeps the children `keep` says.
-    pub(crate) fn retain(&mut self, keep: impl FnMut(&Node) -> bool) {
-        self.children.retain(keep);
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Node) -> bool) {
+        self.children.retain(|child| keep(child));
         self.reindex();
     }
 
-    fn reindex(&mut self) {
+    /// Makes the index anew, after children were moved or got other keys.
+    pub(crate) fn reindex(&mut self) {
         self.index.clear();
-        if self.children.len() >= INDEX_FROM {
-            let keys = self
-                .children
-                .iter()
-                .enumerate()
-                .map(|(i, c)| (Self::key(c.schema, &c.values), i));
-            self.index.extend(keys);
+        if self.children.len() < INDEX_FROM {
+            return;
+        }
+        let children = &self.children;
+        let hash = |to: &u32| {
+            let child = &children[*to as usize];
+            Self::key(child.schema, &child.values)
+        };
+        self.index.reserve(children.len(), hash);
+        for at in 0..children.len() as u32 {
+            self.index.insert_unique(hash(&at), at, hash);
         }
     }
 
@@ -197,7 +292,7 @@ impl Node {
         out
     }
 
-    fn write_values(&self, out: &mut String) {
+    pub(crate) fn write_values(&self, out: &mut String) {
         for (field, value) in self.schema.fields.iter().zip(&self.values) {
             for word in [field.word, &quoted(value)] {
                 if !word.is_empty() {
@@ -211,11 +306,11 @@ impl Node {
     }
 
     fn fits_on_a_line(&self) -> bool {
-        let plain = |node: &Node| !node.inactive && node.comments.is_empty() && node.children.is_empty();
+        let plain = |node: &Arc<Node>| !node.inactive && node.comments.is_empty() && node.children.is_empty();
         self.trailing.is_empty() && self.children.iter().all(plain)
     }
 
-    fn write_curly(&self, out: &mut String, depth: usize) {
+    pub(crate) fn write_curly(&self, out: &mut String, depth: usize) {
         let mut i = 0;
         while let Some(child) = self.children.get(i) {
             if child.schema.layout != Layout::Grouped {
@@ -223,7 +318,7 @@ impl Node {
                 i += 1;
                 continue;
             }
-            let same = |c: &&Node| std::ptr::eq(c.schema, child.schema);
+            let same = |c: &&Arc<Node>| std::ptr::eq(c.schema, child.schema);
             let group = self.children[i..].iter().take_while(same).count();
             indent(out, depth);
             let _ = writeln!(out, "{} {{", child.schema.name);
@@ -242,7 +337,7 @@ impl Node {
         }
     }
 
-    fn write_statement(&self, out: &mut String, depth: usize, words: &str) {
+    pub(crate) fn write_statement(&self, out: &mut String, depth: usize, words: &str) {
         for comment in &self.comments {
             indent(out, depth);
             let _ = writeln!(out, "{comment}");
@@ -268,22 +363,53 @@ impl Node {
         }
     }
 
-    fn write_set(&self, prefix: &mut String, out: &mut String, deactivate: &mut String) {
+    /// Commands that make what is below this statement; `prefix` is the path to it with a space before.
+    pub(crate) fn write_set(&self, prefix: &mut String, out: &mut SetLines) {
+        out.notes("trailing ", prefix, &self.trailing);
         for child in &self.children {
-            let length = prefix.len();
-            let words = child.words();
-            prefix.push(' ');
-            prefix.push_str(words.trim_start());
-            if child.inactive {
-                let _ = writeln!(deactivate, "deactivate{prefix}");
-            }
-            if child.children.is_empty() {
-                let _ = writeln!(out, "set{prefix}");
-            } else {
-                child.write_set(prefix, out, deactivate);
-            }
-            prefix.truncate(length);
+            child.write_set_whole(prefix, out);
         }
+    }
+
+    /// Commands that make this statement and what is below it.
+    pub(crate) fn write_set_whole(&self, prefix: &mut String, out: &mut SetLines) {
+        let length = prefix.len();
+        let words = self.words();
+        prefix.push(' ');
+        prefix.push_str(words.trim_start());
+        if self.inactive {
+            let _ = writeln!(out.after, "deactivate{prefix}");
+        }
+        out.notes("", prefix, &self.comments);
+        if self.children.is_empty() {
+            let _ = writeln!(out.set, "set{prefix}");
+            out.notes("trailing ", prefix, &self.trailing);
+        } else {
+            self.write_set(prefix, out);
+        }
+        prefix.truncate(length);
+    }
+}
+
+/// The lines of the `set` form: what makes the statements, then what marks them.
+#[derive(Debug, Default)]
+pub(crate) struct SetLines {
+    set: String,
+    after: String,
+}
+
+impl SetLines {
+    fn notes(&mut self, which: &str, prefix: &str, comments: &[String]) {
+        if comments.is_empty() {
+            return;
+        }
+        let _ = write!(self.after, "annotate{prefix} {which}");
+        let texts: Vec<String> = comments.iter().map(|text| quoted(text)).collect();
+        let _ = writeln!(self.after, "{}", texts.join(" "));
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.set + &self.after
     }
 }
 
@@ -316,7 +442,7 @@ impl Tree {
     /// A configuration without a statement.
     pub fn new() -> Self {
         Self {
-            root: Node::new(&ROOT, Vec::new(), None),
+            root: Arc::new(Node::new(&ROOT, Vec::new(), None)),
         }
     }
 
@@ -326,7 +452,7 @@ impl Tree {
     }
 
     pub(crate) fn root_mut(&mut self) -> &mut Node {
-        &mut self.root
+        Arc::make_mut(&mut self.root)
     }
 
     /// The curly form, four spaces per level, comments kept.
@@ -336,11 +462,11 @@ impl Tree {
         out
     }
 
-    /// The `set` form: one `set` command per statement, then one `deactivate` per inactive one. Has no comments.
+    /// The `set` form: one `set` command per statement, then one `deactivate` per inactive one and one `annotate` per
+    /// statement with comments.
     pub fn to_set(&self) -> String {
-        let mut out = String::new();
-        let mut deactivate = String::new();
-        self.root.write_set(&mut String::new(), &mut out, &mut deactivate);
-        out + &deactivate
+        let mut out = SetLines::default();
+        self.root.write_set(&mut String::new(), &mut out);
+        out.into_text()
     }
 }

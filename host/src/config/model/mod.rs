@@ -13,6 +13,7 @@
 mod pool;
 mod rule;
 mod service_set;
+mod types;
 mod wire;
 
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use nat64_driver::plan::Plan;
 use nat64_driver::{GatewayConfig, LinkType};
-use nat64_layout::TICK_SHIFT;
+use nat64_layout::{Geometry, TICK_SHIFT};
 use nat64_xlate::config::{Limits, Timers};
 use nat64_xlate::policy::Policy;
 use nat64_xlate::Config;
@@ -32,17 +33,28 @@ use super::schema::Support;
 use super::tree::{Node, Tree};
 use super::value::{count, number, prefix4, prefix6};
 
+pub use types::{
+    AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, Card, CardLimits, Device, Model, NatPrefix,
+    RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
+};
+
 /// What the configuration does not say itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildOptions {
     /// What frames look like.
     pub link_type: LinkType,
+    /// What a card holds, when `card_limits` does not name it.
+    pub limits: CardLimits,
+    /// What cards hold, by their names.
+    pub card_limits: Vec<(String, CardLimits)>,
 }
 
 impl Default for BuildOptions {
     fn default() -> Self {
         Self {
             link_type: LinkType::Ethernet,
+            limits: CardLimits::card(Geometry::STANDARD),
+            card_limits: Vec::new(),
         }
     }
 }
@@ -96,6 +108,31 @@ pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<W
             .push(Problem::new(ProblemKind::TooMany { limit: MAX_PROBLEMS }, None));
     }
     Err(b.problems)
+}
+
+/// Checks a configuration as a whole and makes the model of it: all cards, and what is around them. A configuration
+/// without any statement is a [`Model`] without a card.
+///
+/// # Errors
+/// As [`build`].
+pub fn model(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
+    if tree.root().children().is_empty() {
+        return Ok((Model::default(), Vec::new()));
+    }
+    let (gateway, warnings) = build(tree, options.clone())?;
+    let card = Card {
+        name: "card0".into(),
+        device: None,
+        interfaces: Default::default(),
+        units: vec![UnitExtra::default(); gateway.units.len()],
+        service_sets: vec![ServiceSetExtra::default(); gateway.xlate.service_sets.len()],
+        gateway,
+    };
+    let model = Model {
+        cards: vec![card],
+        ..Model::default()
+    };
+    Ok((model, warnings))
 }
 
 /// What all checks share.

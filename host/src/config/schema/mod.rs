@@ -55,6 +55,32 @@ pub struct Field {
     pub word: &'static str,
     /// Kind of the value.
     pub value: Value,
+    /// What the value names, for completion.
+    pub names: Names,
+}
+
+/// What a value names: entries of the configuration itself, or things of the running system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Names {
+    /// Nothing.
+    Nothing,
+    /// Entries of the list at this path, whose name is the last word: `["services", "nat", "pool"]`.
+    Entries(&'static [&'static str]),
+    /// Something the running system knows.
+    Live(Live),
+}
+
+/// Names that only the running system knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Live {
+    /// Network interfaces of the host.
+    Interface,
+    /// PCI functions with one of our cards, such as `0000:03:00.0`.
+    PciDevice,
+    /// Groups of the host.
+    Group,
+    /// Users of the host.
+    User,
 }
 
 /// How a statement is written in curly form. All forms are read.
@@ -178,14 +204,33 @@ const fn refused(name: &'static str, why: &'static str) -> Statement {
 }
 
 const fn field(value: Value) -> Field {
-    Field { word: "", value }
+    named("", value)
 }
 
 const fn named(word: &'static str, value: Value) -> Field {
-    Field { word, value }
+    Field {
+        word,
+        value,
+        names: Names::Nothing,
+    }
+}
+
+const fn naming(value: Value, names: Names) -> Field {
+    let mut field = field(value);
+    field.names = names;
+    field
+}
+
+const fn entries(path: &'static [&'static str]) -> Field {
+    naming(Value::Name, Names::Entries(path))
 }
 
 const NAME: &[Field] = &[field(Value::Name)];
+const POOL_NAME: &[Field] = &[entries(&["services", "nat", "pool"])];
+const RULE_NAME: &[Field] = &[entries(&["services", "nat", "rule"])];
+const RULE_SET_NAME: &[Field] = &[entries(&["services", "nat", "rule-set"])];
+const SERVICE_SET_NAME: &[Field] = &[entries(&["services", "service-set"])];
+const PREFIX_LIST_NAME: &[Field] = &[entries(&["policy-options", "prefix-list"])];
 const PREFIX4: &[Field] = &[field(Value::Prefix4)];
 const PREFIX6: &[Field] = &[field(Value::Prefix6)];
 const ADDRESS4: &[Field] = &[field(Value::Address4)];

@@ -1,8 +1,8 @@
 //! `services nat`: pools, rules, rule sets.
 
 use super::{
-    container, field, flag, leaf, list, named, presence, refused, Field, Statement, Value, NAME, PERCENT, PORT,
-    PREFIX4, PREFIX6,
+    container, field, flag, leaf, list, named, presence, refused, Field, Statement, Value, NAME, PERCENT, POOL_NAME,
+    PORT, PREFIX4, PREFIX6, PREFIX_LIST_NAME, RULE_NAME,
 };
 
 const SNMP: &str = "the gateway sends no SNMP traps";
@@ -148,7 +148,7 @@ static RULE: &[Statement] = &[
     list("term", NAME, TERM, "One condition and what follows"),
 ];
 
-static RULE_SET: &[Statement] = &[list("rule", NAME, &[], "A rule of the set")];
+static RULE_SET: &[Statement] = &[list("rule", RULE_NAME, &[], "A rule of the set")];
 
 static TERM: &[Statement] = &[
     container("from", FROM, "All of these must match").default("every packet"),
@@ -175,7 +175,13 @@ static FROM: &[Statement] = &[
         "Client addresses, first to last",
     )
     .grouped(),
-    list("source-prefix-list", NAME, EXCEPT, "Client prefixes of a prefix list").grouped(),
+    list(
+        "source-prefix-list",
+        PREFIX_LIST_NAME,
+        EXCEPT,
+        "Client prefixes of a prefix list",
+    )
+    .grouped(),
     list(
         "destination-address",
         PREFIX6_OR_ANY,
@@ -192,7 +198,7 @@ static FROM: &[Statement] = &[
     .grouped(),
     list(
         "destination-prefix-list",
-        NAME,
+        PREFIX_LIST_NAME,
         EXCEPT,
         "Destination prefixes of a prefix list",
     )
@@ -226,8 +232,13 @@ static THEN: &[Statement] = &[
 ];
 
 static TRANSLATED: &[Statement] = &[
-    leaf("source-pool", NAME, "Required. Pool of the public addresses"),
-    leaf("overload-pool", NAME, "Pool used when the source pool has no free port").default("none"),
+    leaf("source-pool", POOL_NAME, "Required. Pool of the public addresses"),
+    leaf(
+        "overload-pool",
+        POOL_NAME,
+        "Pool used when the source pool has no free port",
+    )
+    .default("none"),
     leaf(
         "destination-prefix",
         PREFIX6,
@@ -244,7 +255,13 @@ static TRANSLATED: &[Statement] = &[
         "filtering-type",
         &[presence(
             "endpoint-independent",
-            &[list("prefix-list", NAME, EXCEPT, "Only servers of this prefix list").grouped()],
+            &[list(
+                "prefix-list",
+                PREFIX_LIST_NAME,
+                EXCEPT,
+                "Only servers of this prefix list",
+            )
+            .grouped()],
             "Any server may send to a mapping",
         )],
         "Who may send to a mapping",

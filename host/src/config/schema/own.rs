@@ -1,6 +1,9 @@
 //! `nat64-nic`: what Junos has no statement for.
 
-use super::{container, field, flag, leaf, list, named, Field, Statement, Value, ADDRESS4, ADDRESS6, NAME};
+use super::{
+    container, field, flag, leaf, list, named, Field, Statement, Value, ADDRESS4, ADDRESS6, NAME, POOL_NAME, RULE_NAME,
+    SERVICE_SET_NAME,
+};
 
 pub(super) static STATEMENTS: &[Statement] = &[
     list("port", &[field(Value::Number(0, 1))], PORT, "A port of the card"),
@@ -8,11 +11,11 @@ pub(super) static STATEMENTS: &[Statement] = &[
     container("limits", LIMITS, "Limits over all service sets"),
     list(
         "service-set",
-        NAME,
+        SERVICE_SET_NAME,
         SERVICE_SET,
         "More of a service set of the same name",
     ),
-    list("pool", NAME, POOL, "More of a pool of the same name"),
+    list("pool", POOL_NAME, POOL, "More of a pool of the same name"),
 ];
 
 static PORT: &[Statement] = &[
@@ -49,7 +52,7 @@ static UNIT: &[Statement] = &[
         "Where its IPv6 or IPv4 packets come from",
     )
     .default("inside on port 0, outside on port 1"),
-    leaf("service-set", NAME, "Service set of its packets").default("the only one there is"),
+    leaf("service-set", SERVICE_SET_NAME, "Service set of its packets").default("the only one there is"),
     leaf("mtu", &[field(MTU)], "Largest IP packet, bytes").default("1500"),
     flag(
         "no-auto-last-hop",
@@ -239,7 +242,7 @@ static SERVICE_SET: &[Statement] = &[
     list(
         "static-binding",
         BINDING,
-        &[leaf("rule", NAME, "Rule"), leaf("term", NAME, "Term")],
+        &[leaf("rule", RULE_NAME, "Rule"), leaf("term", NAME, "Term")],
         "A mapping that always exists; `port` is the identifier for icmp",
     )
     .inline(),

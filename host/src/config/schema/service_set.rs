@@ -2,6 +2,7 @@
 
 use super::{
     container, field, flag, leaf, list, presence, refused, Field, Statement, Value, ADDRESS4, NAME, PERCENT, PORT,
+    RULE_NAME, RULE_SET_NAME,
 };
 
 const NO_SYSLOG: &str = "log messages are not sent to hosts yet";
@@ -25,8 +26,8 @@ pub(super) static STATEMENTS: &[Statement] = &[
     leaf("tcp-mss", MSS, "Largest MSS option in SYN segments").default("unchanged"),
     container("nat-options", NAT_OPTIONS, "Options of address translation"),
     presence("service-set-options", OPTIONS, "Options of the service set"),
-    list("nat-rules", NAME, &[], "A rule; excludes `nat-rule-sets`"),
-    list("nat-rule-sets", NAME, &[], "A rule set; excludes `nat-rules`"),
+    list("nat-rules", RULE_NAME, &[], "A rule; excludes `nat-rule-sets`"),
+    list("nat-rule-sets", RULE_SET_NAME, &[], "A rule set; excludes `nat-rules`"),
     container(
         "interface-service",
         &[
