@@ -186,7 +186,7 @@ fn kinds(old: &Node, new: &Node) -> Vec<&'static Statement> {
     let mut out: Vec<&'static Statement> = Vec::new();
     for child in new.children.iter().chain(&old.children) {
         let is = |known: &&'static Statement| std::ptr::eq(*known, child.schema);
-        if !out.last().is_some_and(|last| is(&last)) && !out.iter().any(|known| is(&known)) {
+        if !out.last().is_some_and(is) && !out.iter().any(is) {
             out.push(child.schema);
         }
     }
@@ -251,7 +251,7 @@ fn single<'n>(
 ) {
     match (old, new) {
         (Some(a), Some(b)) if std::ptr::eq(a, b) => {}
-        (Some(a), Some(b)) if a.values == b.values && !(atomic(a) && !same(a, b)) => both(a, b, out, below),
+        (Some(a), Some(b)) if a.values == b.values && (!atomic(a) || same(a, b)) => both(a, b, out, below),
         (a, b) => {
             if let Some(a) = a {
                 whole(a, Mark::Removed, out);

@@ -367,10 +367,9 @@ fn comments_of(tree: &Tree, path: &EditPath, source: &Arc<Source>, rest: &[Word]
 
 /// Whether a text is a comment with its marks, and would be read back as one.
 pub(crate) fn is_comment(text: &str) -> bool {
-    if text.starts_with("/*") {
-        text.len() >= 4 && text[2..].find("*/") == Some(text.len() - 4)
-    } else {
-        text.starts_with('#') && !text.contains('\n') && text.trim_end() == text
+    match text.strip_prefix("/*") {
+        Some(rest) => rest.len() >= 2 && rest.find("*/") == Some(rest.len() - 2),
+        None => text.starts_with('#') && !text.contains('\n') && text.trim_end() == text,
     }
 }
 
