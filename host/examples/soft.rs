@@ -26,6 +26,8 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let tree = config::parse(&std::fs::read_to_string(file)?, file)?;
     let options = BuildOptions {
         link_type: LinkType::Ethernet,
+        limits: config::CardLimits::SOFT,
+        ..BuildOptions::default()
     };
     let (config, _) = config::build(&tree, options).map_err(|problems| {
         let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
