@@ -42,6 +42,22 @@ def udp_without_checksum_is_dropped_if_configured(g):
 
 
 @case()
+def extension_header_behind_the_fragment_header(g):
+    """RFC 7915 5.1.1: "If the Next Header field of the Fragment Header is an extension header (except ESP, but including the Authentication Header (AH)), then the packet SHOULD be dropped and logged." """
+    for nh in (0, 43, 51, 60):
+        g.none(g.inside(IPv6(src=CLIENT, dst=SERVER6) / IPv6ExtHdrFragment(nh=nh, id=9, m=0, offset=0) / Raw(bytes([17, 0, 1, 4, 0, 0, 0, 0])) / Raw(bytes(UDP(sport=4000, dport=53)))))
+    g.counts(0, 0)
+
+
+@case()
+def mapped_sources_are_illegal(g):
+    """RFC 7915 5.1: "If the translator gets an illegal source address (e.g., ::1, etc.), the translator SHOULD silently drop the packet." """
+    for src in ("::ffff:192.0.2.1", "::1", "::", "ff02::1", "fe80::1"):
+        g.none(g.inside(udp6(src=src)))
+    g.counts(0, 0)
+
+
+@case()
 def flow_label_is_not_carried(g):
     """RFC 7915 5.1: "If there is no IPv6 Fragment Header, the IPv4 header fields are set as follows"; a flow label has no place in IPv4."""
     p = g.out(udp6(fl=0xABCDE))

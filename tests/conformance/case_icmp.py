@@ -434,6 +434,19 @@ def extension_object_keeps_its_place_4_to_6(g):
     same("quoted destination", IPv6(rest[:40]).dst, SERVER6)
 
 
+@case()
+def error_to_another_server_than_it_quotes(g):
+    """RFC 6146 3.4: "the role of source and destination transport addresses in the incoming 5-tuple is reversed"; an error goes back to the source of what it quotes."""
+    open_udp(g)
+    bad = error6(1, 4)
+    bad.dst = embed(SERVER2)
+    body = bytes(bad[Raw])
+    body = body[:2] + bytes(2) + body[4:]
+    bad[Raw].load = body[:2] + in6_chksum(58, IPv6(src=bad.src, dst=bad.dst), body).to_bytes(2, "big") + body[4:]
+    g.none(g.inside(bad))
+    g.out(error6(1, 4))
+
+
 @case(configuration(nic="service-set s { icmp-source-extension; }"))
 def the_address_of_a_router_is_told(g):
     """RFC 6791 4: "The ICMP message SHOULD include the Interface IP Address Sub-Object and specify the source IPv6 addresses of the original ICMPv6." """

@@ -13,7 +13,7 @@ use crate::effect::{Effects, Time};
 use crate::fragment::Outcome;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
-use crate::packet::{Packet4, Packet6, Transport, TCP_ACK, TCP_SYN};
+use crate::packet::{is_extension, Packet4, Packet6, Transport, TCP_ACK, TCP_SYN};
 use crate::session::Tuple6;
 use crate::translate::{six_to_four, Options4, To4};
 
@@ -29,7 +29,9 @@ pub(super) struct Way6 {
 /// Whether an IPv6 address can be a host's.
 pub(super) fn is_host6(address: Ipv6Addr) -> bool {
     let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local)
+    // An IPv4-mapped address stands for an IPv4 socket within a host, never on a wire (RFC 6890).
+    let mapped = address.to_ipv4_mapped().is_some();
+    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local || mapped)
 }
 
 /// Whether an IPv4 address can be a host's: not 0/8, 127/8, multicast, class E or broadcast.
@@ -47,6 +49,16 @@ pub(super) fn of_later_fragment(transport: Transport) -> Transport {
         },
         other => other,
     }
+}
+
+/// Whether a client is told that there is no session for it: no address and port or no BIB entry to be had (RFC 6146
+/// sections 3.5.1.1 and 3.5.2.3), or a quota (RFC 6888 REQ-11). Limits against floods are silent: an answer to each
+/// packet of a flood would be another.
+pub(super) const fn is_shortage(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::PoolExhausted | Reason::BibLimit | Reason::SessionLimit | Reason::SubscriberLimit
+    )
 }
 
 impl Nat64 {
@@ -127,6 +139,10 @@ impl Nat64 {
             Transport::IcmpError { .. } => return self.error6(now, way, packet, effects),
             Transport::IcmpOther { .. } => return Err(Reason::IcmpNotTranslated),
             Transport::Fragment => return Err(Reason::BadHeader),
+            // RFC 7915 section 5.1.1: its transport is not looked for, so nothing can be said about it.
+            Transport::Other(protocol) if packet.fragment.is_some() && is_extension(protocol) => {
+                return Err(Reason::UnsupportedProtocol);
+            }
             Transport::Other(_) => {
                 // RFC 6146 section 3.4.
                 let error = Error6::Unreachable { code: 4 };
@@ -255,10 +271,9 @@ impl Nat64 {
                 .get(slot)
                 .map(|session| session.bib)
                 .ok_or(Reason::NoMapping),
-            Err(Reason::PoolExhausted) => {
-                // RFC 6146 sections 3.5.1.1 and 3.5.2.3.
+            Err(reason) if is_shortage(reason) => {
                 let error = Error6::Unreachable { code: 3 };
-                Err(self.answer6(now, way, packet, error, Reason::PoolExhausted, effects))
+                Err(self.answer6(now, way, packet, error, reason, effects))
             }
             Err(reason) => Err(reason),
         }
@@ -326,9 +341,11 @@ impl Nat64 {
     /// An ICMPv6 error: translated by the session of the packet it quotes; it makes and refreshes nothing.
     fn error6(&mut self, now: Time, way: &Way6, packet: &Packet6<'_>, effects: &mut Effects) -> Result<(), Reason> {
         let quote = packet.quote()?;
+        // An error goes back to the source of what it quotes.
         let (prefix, remote) = self
             .policy
             .destination(way.set, quote.src)
+            .filter(|&source| source == (way.prefix, way.remote))
             .ok_or(Reason::IcmpErrorNoSession)?;
         let remote_port = if quote.protocol == Protocol::Icmp {
             0

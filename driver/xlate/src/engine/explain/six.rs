@@ -3,13 +3,13 @@
 use nat64_layout::{Direction, Protocol, Reason};
 
 use super::super::four::Way4;
-use super::super::six::{is_host4, is_host6, Way6};
+use super::super::six::{is_host4, is_host6, is_shortage, Way6};
 use super::super::state::Outbound;
 use super::{describe, dropped, split, StageName, Verdict, Walk, Walked};
 use crate::config::TcpNonSyn;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
-use crate::packet::{Packet4, Packet6, Transport, TCP_SYN};
+use crate::packet::{is_extension, Packet4, Packet6, Transport, TCP_SYN};
 use crate::session::Tuple6;
 use crate::tcp;
 use crate::translate::{six_to_four, Options4, To4};
@@ -113,12 +113,16 @@ impl Walk<'_> {
                 return Err(self.refuse(StageName::Header, Reason::IcmpNotTranslated, describe(packet.transport)))
             }
             Transport::Fragment => return Err(dropped(Reason::BadHeader)),
+            Transport::Other(protocol) if packet.fragment.is_some() && is_extension(protocol) => {
+                let facts = "an extension header behind the Fragment header".into();
+                return Err(self.refuse(StageName::Header, Reason::UnsupportedProtocol, facts));
+            }
             Transport::Other(_) => {
                 self.say(
                     StageName::Header,
                     format!("{} has no translation", describe(packet.transport)),
                 );
-                let error = "Parameter Problem or Destination Unreachable";
+                let error = "Destination Unreachable (port)";
                 return Err(self.answer6(way, packet, Reason::UnsupportedProtocol, error));
             }
         };
@@ -262,9 +266,8 @@ impl Walk<'_> {
         self.say(StageName::Session, "no session");
         match self.open_outbound(outbound) {
             Ok(pool) => Ok(pool),
-            Err(Reason::PoolExhausted) => {
-                let error = "Destination Unreachable (address)";
-                Err(self.answer6(way, packet, Reason::PoolExhausted, error))
+            Err(reason) if is_shortage(reason) => {
+                Err(self.answer6(way, packet, reason, "Destination Unreachable (address)"))
             }
             Err(reason) => Err(dropped(reason)),
         }
@@ -327,18 +330,21 @@ impl Walk<'_> {
         } else {
             quote.src_port
         };
-        let found = nat.policy.destination(way.set, quote.src).and_then(|(prefix, remote)| {
-            let tuple = Tuple6 {
-                protocol: quote.protocol,
-                unit: way.unit as u16,
-                prefix,
-                client: (quote.dst, quote.dst_port),
-                remote: (remote, remote_port),
-            };
-            let slot = nat.sessions.find6(&nat.bibs, &tuple)?;
-            let bib = nat.bibs.get(nat.sessions.get(slot)?.bib)?;
-            Some((slot, remote, bib.pool))
-        });
+        let source = nat.policy.destination(way.set, quote.src);
+        let found = source
+            .filter(|&source| source == (way.prefix, way.remote))
+            .and_then(|(prefix, remote)| {
+                let tuple = Tuple6 {
+                    protocol: quote.protocol,
+                    unit: way.unit as u16,
+                    prefix,
+                    client: (quote.dst, quote.dst_port),
+                    remote: (remote, remote_port),
+                };
+                let slot = nat.sessions.find6(&nat.bibs, &tuple)?;
+                let bib = nat.bibs.get(nat.sessions.get(slot)?.bib)?;
+                Some((slot, remote, bib.pool))
+            });
         let Some((slot, remote, pool)) = found else {
             return Err(self.refuse(StageName::Session, Reason::IcmpErrorNoSession, quoted));
         };

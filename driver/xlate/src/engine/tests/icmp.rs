@@ -125,6 +125,10 @@ fn errors_about_nothing_we_sent_are_dropped() {
     let other = udp6(("2001:db8:64::c000:201", 53), (v6(A), 5001));
     lab.step(INSIDE, &error6(A, embed(SERVER), 1, 4, &other))
         .dropped(Reason::IcmpErrorNoSession);
+    // To another server than the one whose packet it quotes.
+    let quoted = udp6(("2001:db8:64::c000:201", 53), (v6(A), 5000));
+    lab.step(INSIDE, &error6(A, embed("192.0.2.99"), 1, 4, &quoted))
+        .dropped(Reason::IcmpErrorNoSession);
     assert_eq!(
         (lab.nat.session_count(), lab.nat.bib_count()),
         (1, 1),

@@ -45,7 +45,7 @@ fn sessions_and_bindings_are_limited() {
     let pool = lab.udp((A, 1), (SERVER, 1));
     lab.udp((A, 1), (SERVER, 2));
     lab.step(INSIDE, &udp6((A, 1), (embed(SERVER), 3)))
-        .dropped(Reason::SessionLimit);
+        .answered(Reason::SessionLimit);
     lab.step(OUTSIDE, &udp4((SERVER, 3), pool))
         .dropped(Reason::SessionLimit);
     lab.step(OUTSIDE, &udp4((SERVER, 2), pool)).one();
@@ -56,7 +56,25 @@ fn sessions_and_bindings_are_limited() {
     lab.udp((A, 1), (SERVER, 1));
     lab.udp((A, 1), (SERVER, 2));
     lab.step(INSIDE, &udp6((A, 2), (embed(SERVER), 1)))
-        .dropped(Reason::BibLimit);
+        .answered(Reason::BibLimit);
+}
+
+#[test]
+fn a_client_is_told_that_its_quota_is_used_up() {
+    let mut config = base();
+    config.service_sets[0].max_sessions_per_subscriber = Some(1);
+    config.limits.embryonic = Some(0);
+    let mut lab = Lab::new(config);
+    let pool = lab.udp((A, 1), (SERVER, 1));
+    let answer = lab
+        .step(INSIDE, &udp6((A, 2), (embed(SERVER), 1)))
+        .answered(Reason::SubscriberLimit);
+    assert_eq!((answer.icmp(), answer.dst.0), ((1, 3), v6(A).into()));
+    // A host outside that asks for one too many hears nothing, and neither does a flood.
+    lab.step(OUTSIDE, &udp4(("192.0.2.9", 1), pool))
+        .dropped(Reason::SubscriberLimit);
+    lab.step(INSIDE, &tcp6((B, 1), (embed(SERVER), 80), "S"))
+        .dropped(Reason::EmbryonicLimit);
 }
 
 #[test]
@@ -66,7 +84,7 @@ fn sessions_of_a_service_set_are_limited() {
     let mut lab = Lab::new(config);
     lab.udp((A, 1), (SERVER, 1));
     lab.step(INSIDE, &udp6((A, 1), (embed(SERVER), 2)))
-        .dropped(Reason::SessionLimit);
+        .answered(Reason::SessionLimit);
     lab.pass(300 * SECOND).udp((A, 1), (SERVER, 2));
 }
 
@@ -83,7 +101,7 @@ fn sessions_of_a_subscriber_are_limited() {
         let mut lab = Lab::new(config);
         lab.udp((A, 1), (SERVER, 1));
         lab.step(INSIDE, &udp6((same, 1), (embed(SERVER), 2)))
-            .dropped(Reason::SubscriberLimit);
+            .answered(Reason::SubscriberLimit);
         lab.udp((other, 1), (SERVER, 1));
         lab.pass(300 * SECOND).udp((same, 1), (SERVER, 2));
         lab.pass(300 * SECOND).assert_empty();
@@ -184,7 +202,7 @@ fn ports_of_a_client_are_limited_and_blocks_logged() {
     lab.udp((A, 2), (SERVER, 53));
     assert_eq!(logs(&lab).len(), 1);
     lab.step(INSIDE, &udp6((A, 3), (embed(SERVER), 53)))
-        .dropped(Reason::SubscriberLimit);
+        .answered(Reason::SubscriberLimit);
     assert_eq!(lab.udp((B, 1), (SERVER, 53)).1, 1026);
     lab.pass(300 * SECOND);
     let last = logs(&lab);

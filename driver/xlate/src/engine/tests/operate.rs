@@ -190,7 +190,7 @@ fn port_blocks_are_counted() {
         lab.udp((A, port), (SERVER, 53));
     }
     lab.step(INSIDE, &udp6((A, 3), (embed(SERVER), 53)))
-        .dropped(Reason::SubscriberLimit);
+        .answered(Reason::SubscriberLimit);
     lab.udp((B, 1), (SERVER, 53));
     lab.step(INSIDE, &udp6(("2001:db8::c", 1), (embed(SERVER), 53)))
         .answered(Reason::PoolExhausted);

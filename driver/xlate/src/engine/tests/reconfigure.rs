@@ -167,7 +167,7 @@ fn subscriber_limits_count_what_lives() {
     config.service_sets[0].max_sessions_per_subscriber = Some(2);
     reconfigure(&mut lab, &config);
     lab.step(INSIDE, &udp6((A, 3), (embed(SERVER), 53)))
-        .dropped(Reason::SubscriberLimit);
+        .answered(Reason::SubscriberLimit);
     lab.pass(300 * SECOND).assert_empty();
 }
 

@@ -212,6 +212,23 @@ fn documentation_addresses_pass_the_well_known_prefix_unless_it_is_strict() {
 }
 
 #[test]
+fn an_extension_header_behind_a_fragment_header_is_dropped_in_silence() {
+    let mut lab = Lab::new(base());
+    let plain = udp6((A, 1), (embed(SERVER), 53));
+    // An atomic fragment and the first of two, with a Destination Options header in front of the UDP.
+    for more in [0, 1] {
+        let mut packet = plain[..40].to_vec();
+        packet[6] = 44;
+        packet.extend_from_slice(&[60, 0, 0, more, 0, 0, 0, 9, 17, 0, 1, 4, 0, 0, 0, 0]);
+        packet.extend_from_slice(&plain[40..]);
+        let length = (packet.len() - 40) as u16;
+        packet[4..6].copy_from_slice(&length.to_be_bytes());
+        lab.step(INSIDE, &packet).dropped(Reason::UnsupportedProtocol);
+    }
+    lab.assert_empty();
+}
+
+#[test]
 fn udp_without_checksum_from_outside_can_be_dropped() {
     let mut config = base();
     config.service_sets[0].udp_zero_checksum = UdpZeroChecksum::Drop;
