@@ -235,7 +235,7 @@ fn json_loses_nothing() {
         ("{\"services\": {\"nat\": {\"pool\": [{\"address\": []}]}}}", "name"),
         ("{\"services\": {\"nat\": {\"pool\": {}}}}", "a list of objects"),
         ("{\"services\": 1}", "an object"),
-        ("{\"protocols\": {}}", "not implemented"),
+        ("{\"firewall\": {}}", "not implemented"),
         ("{", "no JSON"),
         ("[]", "a JSON object"),
         (
@@ -401,7 +401,7 @@ fn what_may_follow_is_told() {
         ["<[Enter]>", "low", "high", "random-allocation"]
     );
     assert!(ask("", Set, &["nonsense"], "").is_empty());
-    assert!(ask("", Set, &["protocols"], "").is_empty());
+    assert!(ask("", Set, &["firewall"], "").is_empty());
     let hints = complete(
         &tree,
         &at("services nat pool p port"),

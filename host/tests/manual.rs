@@ -28,6 +28,10 @@ fn short(value: Value) -> String {
         Value::Host6 => "IPv6 address/length".into(),
         Value::Mac => "Ethernet address".into(),
         Value::Interface => "interface".into(),
+        Value::Address => "address".into(),
+        Value::Ports => "port, `LOW-HIGH` or name".into(),
+        Value::Pci => "PCI address".into(),
+        Value::Path => "path".into(),
     }
 }
 
@@ -56,11 +60,15 @@ fn values(statement: &Statement) -> String {
 }
 
 fn tables() -> String {
-    let mut out = String::from("\n| statement | values | default | meaning |\n|---|---|---|---|\n");
+    const HEAD: &str = "| statement | values | default | meaning |\n|---|---|---|---|\n";
+    let mut junos = format!("\n### Statements of Junos\n\n{HEAD}");
+    let mut own = format!("\n### Statements of our own\n\nNo Junos version has these.\n\n{HEAD}");
     let mut refused = String::from("\n### Not implemented\n\nThese statements of Junos are an error here.\n\n");
     refused += "| statement | why |\n|---|---|\n";
     walk(&mut |above, statement| {
         let path = path(above, statement);
+        let ours = above.first().unwrap_or(&statement).name == "nat64-nic";
+        let out = if ours { &mut own } else { &mut junos };
         let idle = above.iter().any(|up| matches!(up.support, Support::NoEffect(_)));
         match statement.support {
             Support::Refused(why) => {
@@ -70,21 +78,22 @@ fn tables() -> String {
                 let values = values(statement);
                 let _ = writeln!(out, "| `{path}` | {values} | | {}; no effect: {why} |", statement.help);
             }
-            Support::Full => {
+            Support::Full | Support::Deprecated(_) => {
                 let (values, help) = (values(statement), statement.help);
                 let help = if idle {
                     format!("{help}; no effect")
                 } else {
                     help.to_string()
                 };
-                let old = statement
-                    .alias
-                    .map_or_else(String::new, |old| format!(" (old: `{old}`)"));
+                let old = match statement.support {
+                    Support::Deprecated(new) => format!("; deprecated, use `{new}`"),
+                    _ => String::new(),
+                };
                 let _ = writeln!(out, "| `{path}` | {values} | {} | {help}{old} |", statement.default);
             }
         }
     });
-    out + &refused
+    junos + &own + &refused
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | container | object |
 //! | list | array of objects; the key is `name`, or the words of its parts (`low`, `high`) |
-//! | entries of a prefix list | `prefix-list-item`, array of objects with `name` |
+//! | entries of a prefix list, of `interfaces` | `prefix-list-item`, `interface`, arrays of objects with `name` |
 //! | leaf | its value, a number where the schema says number, else a string; several values: an object |
 //! | word alone | `[null]` |
 //!
@@ -23,8 +23,9 @@ use super::schema::{Field, Kind, Statement, Support, Value};
 use super::tree::{Node, Tree};
 use super::MAX_TEXT;
 
-/// Name of entries that have no keyword.
+/// Names of entries that have no keyword.
 const ITEM: &str = "prefix-list-item";
+const INTERFACE: &str = "interface";
 
 /// A JSON value whose objects keep their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,10 +104,10 @@ fn part_names(fields: &'static [Field]) -> Vec<String> {
 }
 
 fn json_name(schema: &Statement) -> &'static str {
-    if schema.name.is_empty() {
-        ITEM
-    } else {
-        schema.name
+    match (schema.name, schema.fields) {
+        ("", [field, ..]) if field.value == Value::Interface => INTERFACE,
+        ("", _) => ITEM,
+        (name, _) => name,
     }
 }
 
@@ -419,10 +420,8 @@ impl Reader {
             if key_part(parent.schema) {
                 continue;
             }
-            let found = match name.as_str() {
-                ITEM => parent.schema.unnamed().or_else(|| parent.schema.child(ITEM)),
-                name => parent.schema.child(name),
-            };
+            let unnamed = parent.schema.unnamed().filter(|list| json_name(list) == name);
+            let found = unnamed.or_else(|| parent.schema.child(&name));
             let Some(schema) = found else {
                 let under = if self.trail.is_empty() {
                     "the top".to_string()

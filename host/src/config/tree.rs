@@ -181,6 +181,13 @@ impl Node {
             .filter(move |node| !node.inactive && node.schema.name == name)
     }
 
+    /// The active entry with this key of the list `name` below; quick however long the list is.
+    pub fn entry(&self, name: &str, key: &str) -> Option<&Node> {
+        let schema = self.schema.children.iter().find(|child| child.name == name)?;
+        let at = self.find(schema, std::slice::from_ref(&key.to_string()))?;
+        Some(&*self.children[at]).filter(|node| !node.inactive)
+    }
+
     /// Follows a path of names through active statements.
     pub fn at(&self, path: &[&str]) -> Option<&Node> {
         path.iter().try_fold(self, |node, name| node.child(name))

@@ -33,6 +33,14 @@ pub enum Value {
     Host6,
     /// An Ethernet address.
     Mac,
+    /// An IPv4 or IPv6 address.
+    Address,
+    /// A TCP or UDP port, or a range `LOW-HIGH`, or the name of a port.
+    Ports,
+    /// A PCI function such as `0000:03:00.0`; the domain may be left out.
+    Pci,
+    /// A path that begins with a slash.
+    Path,
     /// A services interface such as `ms-0/1/0` or `ms-0/1/0.1`.
     Interface,
 }
@@ -94,6 +102,59 @@ pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(bytes)
 }
 
+/// Names of ports that Junos knows, the common ones.
+const PORT_NAMES: &[(&str, u16)] = &[
+    ("bgp", 179),
+    ("domain", 53),
+    ("ftp", 21),
+    ("http", 80),
+    ("https", 443),
+    ("imap", 143),
+    ("imaps", 993),
+    ("ldap", 389),
+    ("ntp", 123),
+    ("pop3", 110),
+    ("pop3s", 995),
+    ("smtp", 25),
+    ("smtps", 465),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("tftp", 69),
+];
+
+/// First and last of a [`Value::Ports`].
+pub(crate) fn ports(text: &str) -> Option<(u16, u16)> {
+    if let Some((_, port)) = PORT_NAMES.iter().find(|(name, _)| *name == text) {
+        return Some((*port, *port));
+    }
+    let one = |text| number(text).and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
+    let (low, high) = match text.split_once('-') {
+        Some((low, high)) => (one(low)?, one(high)?),
+        None => (one(text)?, one(text)?),
+    };
+    (low <= high).then_some((low, high))
+}
+
+/// A PCI function with its domain, in lower case.
+fn pci(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split([':', '.']).collect();
+    let (domain, bus, device, function) = match parts[..] {
+        [bus, device, function] => ("0000", bus, device, function),
+        [domain, bus, device, function] => (domain, bus, device, function),
+        _ => return None,
+    };
+    let hex = |text: &str, digits: usize, most: u32| {
+        let value = u32::from_str_radix(text, 16).ok()?;
+        (text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()) && value <= most).then_some(value)
+    };
+    let (domain, bus) = (hex(domain, 4, 0xffff)?, hex(bus, 2, 0xff)?);
+    let (device, function) = (hex(device, 2, 0x1f)?, hex(function, 1, 7)?);
+    let wanted = format!("{domain:04x}:{bus:02x}:{device:02x}.{function}");
+    // The separators stand where they belong.
+    let canonical = text.to_ascii_lowercase();
+    (wanted == canonical || wanted.strip_prefix("0000:") == Some(&canonical)).then_some(wanted)
+}
+
 fn is_name(text: &str) -> bool {
     (1..=63).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
@@ -125,6 +186,10 @@ impl Value {
             Self::Prefix4 => "an IPv4 prefix".into(),
             Self::Prefix6 => "an IPv6 prefix".into(),
             Self::Prefix => "an IPv4 or IPv6 prefix".into(),
+            Self::Address => "an IPv4 or IPv6 address".into(),
+            Self::Ports => "a port from 1 to 65535, a range such as 80-90, or the name of a port".into(),
+            Self::Pci => "a PCI address such as 0000:03:00.0".into(),
+            Self::Path => "an absolute path".into(),
             Self::Prefix6OrAny => "an IPv6 prefix or `any-unicast`".into(),
             Self::Address4 => "an IPv4 address".into(),
             Self::Address6 => "an IPv6 address".into(),
@@ -155,6 +220,18 @@ impl Value {
             Self::Address6 => text.parse::<Ipv6Addr>().ok().map(|a| a.to_string()),
             Self::Mac => same(mac(text).is_some()).map(|text| text.to_ascii_lowercase()),
             Self::Interface => same(is_interface(text)),
+            Self::Address => text.parse::<IpAddr>().ok().map(|a| a.to_string()),
+            Self::Ports => {
+                let (low, high) = ports(text)?;
+                let named = PORT_NAMES.iter().any(|(name, _)| *name == text);
+                Some(match (named, low == high) {
+                    (true, _) => text.to_string(),
+                    (false, true) => low.to_string(),
+                    (false, false) => format!("{low}-{high}"),
+                })
+            }
+            Self::Pci => pci(text),
+            Self::Path => same(text.starts_with('/') && text.len() <= 107 && !text.chars().any(char::is_control)),
         }
     }
 }
@@ -194,6 +271,41 @@ mod tests {
         }
         assert_eq!(norm(Value::Prefix4, "2001:db8::/32"), None);
         assert_eq!(norm(Value::Prefix6, "203.0.113.0/24"), None);
+    }
+
+    #[test]
+    fn ports_and_pci_functions() {
+        let norm = |value: Value, text| value.normalise(text);
+        for (text, wanted) in [
+            ("80", "80"),
+            ("0080", "80"),
+            ("80-90", "80-90"),
+            ("7-7", "7"),
+            ("http", "http"),
+        ] {
+            assert_eq!(norm(Value::Ports, text).as_deref(), Some(wanted), "{text}");
+        }
+        assert_eq!(ports("https"), Some((443, 443)));
+        for bad in ["0", "0-5", "9-5", "65536", "1-65536", "-", "1-", "gopher", ""] {
+            assert_eq!(norm(Value::Ports, bad), None, "{bad}");
+        }
+        assert_eq!(norm(Value::Pci, "03:00.1").as_deref(), Some("0000:03:00.1"));
+        assert_eq!(norm(Value::Pci, "0000:AF:1f.7").as_deref(), Some("0000:af:1f.7"));
+        for bad in [
+            "03:00",
+            "03:20.0",
+            "03:00.8",
+            "03.00:0",
+            "3:0.0",
+            "0000:03:00.0.0",
+            "+3:00.0",
+        ] {
+            assert_eq!(norm(Value::Pci, bad), None, "{bad}");
+        }
+        assert!(norm(Value::Path, "/run/card.sock").is_some());
+        for bad in ["run/card.sock", "", "/a\nb"] {
+            assert_eq!(norm(Value::Path, bad), None, "{bad}");
+        }
     }
 
     #[test]

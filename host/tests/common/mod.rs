@@ -76,6 +76,15 @@ pub fn value(kind: Value, random: &mut Random) -> String {
         Value::Prefix => value(Value::Prefix6, random),
         Value::Prefix6OrAny if random.one_in(5) => "any-unicast".into(),
         Value::Prefix6OrAny => value(Value::Prefix6, random),
+        Value::Address if random.one_in(2) => value(Value::Address4, random),
+        Value::Address => address6(random),
+        Value::Ports => match random.below(3) {
+            0 => "https".into(),
+            1 => (1 + random.below(65_535)).to_string(),
+            _ => format!("{}-{}", 1 + random.below(1000), 1000 + random.below(64_000)),
+        },
+        Value::Pci => format!("{:02X}:{:02x}.{}", random.below(256), random.below(32), random.below(8)),
+        Value::Path => format!("/run/card-{}.sock", random.below(100)),
         Value::Mac => format!("02:00:00:00:00:{:02X}", random.below(256)),
         Value::Interface => format!("ms-{}/1/0.{}", random.below(4), random.below(100)),
     }

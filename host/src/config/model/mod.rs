@@ -10,9 +10,14 @@
 //! | DF | RFC 7915, with and without `clear-dont-fragment-bit` | cleared below 1,280 bytes with it, else set |
 //! | unused mappings | go with their last session | stay 300 s |
 
+mod applications;
+mod around;
+mod limits;
 mod pool;
 mod rule;
 mod service_set;
+mod share;
+mod syslog;
 mod types;
 mod wire;
 
@@ -20,13 +25,12 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use nat64_driver::plan::Plan;
 use nat64_driver::{GatewayConfig, LinkType};
 use nat64_layout::{Geometry, TICK_SHIFT};
 use nat64_xlate::config::{Limits, Timers};
-use nat64_xlate::policy::Policy;
 use nat64_xlate::Config;
 
+use self::share::Shares;
 use super::place::Place;
 use super::problem::{Problem, ProblemKind, Warning, WarningKind, MAX_PROBLEMS};
 use super::schema::Support;
@@ -59,47 +63,96 @@ impl Default for BuildOptions {
     }
 }
 
-/// Checks a configuration as a whole and makes the gateway's.
+/// Checks a configuration as a whole and makes the gateway's, for those who have one card and nothing around it.
 ///
 /// `xlate.activity_tick` is the card's ([`TICK_SHIFT`]), so that a translator without a card ends sessions when one
 /// with a card does.
 ///
 /// # Errors
-/// Everything that is wrong, in one go: names that do not exist, wrong families and ranges, exclusive statements,
-/// required ones that are missing, overlapping pools, reserved addresses, and more entries than the card has.
+/// As [`model`]; an empty configuration, and one with several cards.
 pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<Warning>), Vec<Problem>> {
+    let (mut model, warnings) = check(tree, &options)?;
+    match (model.cards.pop(), model.cards.as_slice()) {
+        (Some(card), []) => Ok((card.gateway, warnings)),
+        _ => {
+            let text = "the configuration has several cards, this program has one";
+            Err(vec![Problem::check(text, None)])
+        }
+    }
+}
+
+/// Checks a configuration as a whole and makes the model of it: all cards, and what is around them. A configuration
+/// without any statement is a [`Model`] without a card.
+///
+/// # Errors
+/// Everything that is wrong, in one go: names that do not exist, wrong families and ranges, exclusive statements,
+/// required ones that are missing, overlapping pools, reserved addresses, and more entries than a card has.
+pub fn model(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
+    if tree.root().children().is_empty() {
+        return Ok((Model::default(), Vec::new()));
+    }
+    check(tree, options)
+}
+
+fn check(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
     let mut b = Builder::new(tree);
     b.inert(tree.root());
     let pools = b.pools();
-    let rules = b.rules(&pools);
-    let mut service_sets = b.service_sets(&rules, &pools);
-    let wire = b.wire(&mut service_sets);
-    let timers = b.timers();
-    let limits = b.limits();
+    let applications = b.applications();
+    let rules = b.rules(&pools, &applications);
+    let mut sets = b.service_sets(&rules, &pools);
+    let specs = b.cards(&mut sets);
+    let (api, metrics) = (b.api(), b.metrics());
+    let mut parts = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let wire = b.wire(spec, index, &mut sets);
+        let around = b.around(spec, index, &sets);
+        let timers = b.timers(&around);
+        let limits = b.limits(&around);
+        parts.push((wire, timers, limits));
+    }
     if b.problems.is_empty() {
-        let xlate = Config {
-            units: wire.units,
-            service_sets: service_sets.into_iter().map(|set| set.config).collect(),
-            pools: pools.into_iter().map(|pool| pool.config).collect(),
-            timers,
-            limits,
-            activity_tick: Duration::from_nanos(1 << TICK_SHIFT),
-        };
-        let config = GatewayConfig {
-            link_type: options.link_type,
-            ports: wire.ports,
-            units: wire.links,
-            xlate,
-        };
-        // What is left: the tables of the card, and whatever the translator alone can tell.
-        if let Err(error) = Plan::new(&config) {
-            b.problems.push(Problem::check(error.to_string(), None));
-        }
-        if let Err(error) = Policy::new(config.xlate.clone()) {
-            b.problems.push(Problem::check(error.to_string(), None));
+        let mut cards = Vec::new();
+        let several = specs.len() > 1;
+        let mut shares = Shares::new(sets, pools, several);
+        for (index, (spec, (wire, timers, limits))) in specs.into_iter().zip(parts).enumerate() {
+            let share = shares.take(index);
+            let xlate = Config {
+                units: wire.units.into_iter().map(|unit| share.unit(unit)).collect(),
+                service_sets: share.service_sets,
+                pools: share.pools,
+                timers,
+                limits,
+                activity_tick: Duration::from_nanos(1 << TICK_SHIFT),
+            };
+            let gateway = GatewayConfig {
+                link_type: options.link_type,
+                ports: wire.ports,
+                units: wire.links,
+                xlate,
+            };
+            let known = options.card_limits.iter().find(|(name, _)| *name == spec.name);
+            let mut limits = known.map_or(options.limits, |(_, limits)| *limits);
+            if spec.device == Some(Device::Soft) {
+                limits = CardLimits::SOFT;
+            }
+            let places = limits::Places {
+                units: wire.nodes,
+                service_sets: share.nodes,
+            };
+            let card = if several { spec.name.as_str() } else { "" };
+            b.problems.extend(limits::check(&gateway, &limits, &places, card));
+            cards.push(Card {
+                name: spec.name,
+                device: spec.device,
+                interfaces: wire.interfaces,
+                units: wire.extras,
+                service_sets: share.extras,
+                gateway,
+            });
         }
         if b.problems.is_empty() {
-            return Ok((config, b.warnings));
+            return Ok((Model { cards, api, metrics }, b.warnings));
         }
     }
     if b.problems.len() > MAX_PROBLEMS {
@@ -108,31 +161,6 @@ pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<W
             .push(Problem::new(ProblemKind::TooMany { limit: MAX_PROBLEMS }, None));
     }
     Err(b.problems)
-}
-
-/// Checks a configuration as a whole and makes the model of it: all cards, and what is around them. A configuration
-/// without any statement is a [`Model`] without a card.
-///
-/// # Errors
-/// As [`build`].
-pub fn model(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
-    if tree.root().children().is_empty() {
-        return Ok((Model::default(), Vec::new()));
-    }
-    let (gateway, warnings) = build(tree, options.clone())?;
-    let card = Card {
-        name: "card0".into(),
-        device: None,
-        interfaces: Default::default(),
-        units: vec![UnitExtra::default(); gateway.units.len()],
-        service_sets: vec![ServiceSetExtra::default(); gateway.xlate.service_sets.len()],
-        gateway,
-    };
-    let model = Model {
-        cards: vec![card],
-        ..Model::default()
-    };
-    Ok((model, warnings))
 }
 
 /// What all checks share.
@@ -237,16 +265,14 @@ impl<'t> Builder<'t> {
                 self.warnings.push(Warning::new(kind, place(child)));
                 continue;
             }
-            if let (Some(old), Some(at)) = (child.schema().alias, child.place()) {
-                if at.text() == old {
-                    let kind = WarningKind::Deprecated {
-                        old,
-                        new: child.schema().name,
-                    };
-                    self.warnings.push(Warning::new(kind, at.clone()));
-                }
+            if let Support::Deprecated(new) = child.schema().support {
+                let old = child.schema().name;
+                self.warnings
+                    .push(Warning::new(WarningKind::Deprecated { old, new }, place(child)));
             }
-            self.inert(child);
+            if child.schema().may_warn() {
+                self.inert(child);
+            }
         }
     }
 
@@ -282,47 +308,49 @@ impl<'t> Builder<'t> {
         Some((network, length))
     }
 
-    /// Session timers: profile, then the service sets' Junos statements, then `nat64-nic timers`.
-    fn timers(&mut self) -> Timers {
+    /// Session timers: profile, then services interfaces, then service sets, then `nat64-nic timers`.
+    fn timers(&mut self, around: &around::Around<'t>) -> Timers {
         let mut timers = if self.junos { Timers::JUNOS } else { Timers::RFC };
-        let mut stated: HashMap<&str, &Node> = HashMap::new();
-        let sets = self
-            .root
-            .child("services")
-            .into_iter()
-            .flat_map(|s| s.all("service-set"));
-        for set in sets {
+        let mut of_sets = Vec::new();
+        for set in &around.service_sets {
             let options = set.child("service-set-options");
             let tcp = options.and_then(|o| o.child("tcp-session"));
-            let non_tcp = options.and_then(|o| o.child("inactivity-non-tcp-timeout"));
             let leaf = |name| tcp.and_then(|t| t.child(name));
+            of_sets.extend(options.and_then(|o| o.child("inactivity-non-tcp-timeout")));
             let names = ["open-timeout", "close-timeout", "inactivity-tcp-timeout", "tcp-tickles"];
-            for node in non_tcp.into_iter().chain(names.into_iter().filter_map(leaf)) {
-                match stated.insert(node.name(), node) {
-                    Some(other) if other.value() != node.value() => self.problem(
-                        format!(
-                            "one set of timers serves all service sets, and another one says `{} {}`",
-                            node.name(),
-                            other.value()
-                        ),
-                        node,
-                    ),
-                    _ => {}
-                }
-            }
+            of_sets.extend(names.into_iter().filter_map(leaf));
         }
-        let value = |name: &str| stated.get(name).and_then(|node| number(node.value()));
-        if let Some(seconds) = value("inactivity-non-tcp-timeout") {
+        let mut of_interfaces = Vec::new();
+        let names = [
+            "open-timeout",
+            "close-timeout",
+            "inactivity-timeout",
+            "inactivity-tcp-timeout",
+            "inactivity-non-tcp-timeout",
+            "tcp-tickles",
+            "reassembly-timeout",
+        ];
+        for options in &around.interfaces {
+            of_interfaces.extend(names.into_iter().filter_map(|name| options.child(name)));
+        }
+        let wide = self.stated(&of_interfaces, "services interfaces");
+        let narrow = self.stated(&of_sets, "service sets");
+        let node = |name: &str| narrow.get(name).or_else(|| wide.get(name)).copied();
+        let value = |name: &str| node(name).and_then(|node| number(node.value()));
+        if let Some(seconds) = value("inactivity-non-tcp-timeout").or(value("inactivity-timeout")) {
             timers.udp = Duration::from_secs(seconds);
             timers.icmp = timers.udp;
         }
-        if let Some(seconds) = value("inactivity-tcp-timeout") {
+        if let Some(seconds) = value("inactivity-tcp-timeout").or(value("inactivity-timeout")) {
             timers.tcp_established = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = value("reassembly-timeout") {
+            timers.fragment = Duration::from_secs(seconds);
         }
         let (open, close) = (value("open-timeout"), value("close-timeout"));
         if let Some(seconds) = open.max(close) {
             timers.tcp_transitory = Duration::from_secs(seconds);
-            if let (Some(node), true) = (stated.get("close-timeout").copied(), open.is_some() && open != close) {
+            if let (Some(node), true) = (node("close-timeout"), open.is_some() && open != close) {
                 let text = format!("opening and closing TCP sessions share one timer (RFC 6146); {seconds} s is used");
                 self.note(text, node);
             }
@@ -363,9 +391,34 @@ impl<'t> Builder<'t> {
         timers
     }
 
-    fn limits(&mut self) -> Limits {
+    /// Statements by name; two with different values are a problem, since there is one set of timers for all.
+    fn stated(&mut self, leaves: &[&'t Node], all: &str) -> HashMap<&'static str, &'t Node> {
+        let mut stated: HashMap<&'static str, &'t Node> = HashMap::new();
+        for node in leaves {
+            match stated.insert(node.name(), node) {
+                Some(other) if other.value() != node.value() => self.problem(
+                    format!(
+                        "one set of timers serves all {all}, and another one says `{} {}`",
+                        node.name(),
+                        other.value()
+                    ),
+                    node,
+                ),
+                _ => {}
+            }
+        }
+        stated
+    }
+
+    fn limits(&mut self, around: &around::Around<'t>) -> Limits {
         let own = self.own().and_then(|own| own.child("limits"));
         let mut limits = Limits::default();
+        for options in &around.interfaces {
+            let maximum = u32_of(options.child("session-limit"), "maximum");
+            limits.sessions = maximum.map_or(limits.sessions, |most| limits.sessions.min(most));
+            let fragments = u16_of(Some(options), "fragment-limit");
+            limits.fragments_per_packet = fragments.unwrap_or(limits.fragments_per_packet);
+        }
         let set = |to: &mut u32, name| *to = u32_of(own, name).unwrap_or(*to);
         set(&mut limits.sessions, "sessions");
         set(&mut limits.bibs, "bibs");

@@ -1,5 +1,6 @@
 //! `services nat pool` and `nat64-nic pool`.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -159,6 +160,7 @@ impl<'t> Builder<'t> {
         self.exclusive(port, "automatic", "range");
         if let Some(automatic) = port.child("automatic") {
             self.exclusive(automatic, "sequential", "random-allocation");
+            self.exclusive(automatic, "auto", "random-allocation");
             return ((FIRST_PORT, u16::MAX), has(Some(automatic), "random-allocation"));
         }
         let Some(range) = port.child("range") else {
@@ -201,8 +203,18 @@ impl<'t> Builder<'t> {
     }
 
     fn more_of_pools(&mut self, pools: &mut [Built<'t>]) {
+        let by_node: HashMap<*const Node, usize> = pools
+            .iter()
+            .zip(0..)
+            .map(|(p, i)| (std::ptr::from_ref(p.node), i))
+            .collect();
         for node in self.own().into_iter().flat_map(|own| own.all("pool")) {
-            let Some(pool) = pools.iter_mut().find(|pool| pool.config.name == node.value()) else {
+            let found = self
+                .root
+                .at(&["services", "nat"])
+                .and_then(|nat| nat.entry("pool", node.value()));
+            let by_node = found.and_then(|found| by_node.get(&std::ptr::from_ref(found)));
+            let Some(pool) = by_node.and_then(|at| pools.get_mut(*at)) else {
                 self.problem(format!("there is no `services nat pool {}`", node.value()), node);
                 continue;
             };

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nat64_layout::tables::PREFIX_LENGTHS;
 use nat64_xlate::config::{Action, Filtering, Match, PrefixMatch, Refresh, Term, Translate};
 
+use super::applications::Applications;
 use super::pool::Built as Pool;
 use super::{has, place, u16_of, Builder};
 use crate::config::place::Place;
@@ -28,8 +29,16 @@ pub(super) struct RuleTerm {
 /// Rules by name. A term that has a problem is not in its rule.
 pub(super) type Rules<'t> = HashMap<&'t str, Vec<RuleTerm>>;
 
+/// All pools, and which one has a name.
+struct Pools<'p, 't> {
+    list: &'p [Pool<'t>],
+    by_name: HashMap<&'t str, usize>,
+}
+
 impl<'t> Builder<'t> {
-    pub(super) fn rules(&mut self, pools: &[Pool<'t>]) -> Rules<'t> {
+    pub(super) fn rules(&mut self, pools: &[Pool<'t>], applications: &Applications<'t>) -> Rules<'t> {
+        let by_name: HashMap<&str, usize> = pools.iter().zip(0..).map(|(pool, i)| (pool.node.value(), i)).collect();
+        let pools = Pools { list: pools, by_name };
         let nat = self.root.at(&["services", "nat"]);
         let mut rules = HashMap::new();
         for rule in nat.into_iter().flat_map(|nat| nat.all("rule")) {
@@ -49,7 +58,7 @@ impl<'t> Builder<'t> {
             }
             let terms: Vec<_> = rule
                 .all("term")
-                .filter_map(|term| self.term(rule, term, pools))
+                .filter_map(|term| self.term(rule, term, &pools, applications))
                 .collect();
             if rule.child("term").is_none() {
                 self.problem(format!("the rule `{}` has no `term`", rule.value()), rule);
@@ -64,8 +73,20 @@ impl<'t> Builder<'t> {
         rules
     }
 
-    fn term(&mut self, rule: &Node, node: &'t Node, pools: &[Pool<'t>]) -> Option<RuleTerm> {
-        let from = node.child("from").map_or_else(Match::default, |from| self.from(from));
+    fn term(
+        &mut self,
+        rule: &Node,
+        node: &'t Node,
+        pools: &Pools<'_, 't>,
+        applications: &Applications<'t>,
+    ) -> Option<RuleTerm> {
+        let from = match node.child("from") {
+            Some(from) => Match {
+                applications: self.applications_of(from, applications),
+                ..self.from(from)
+            },
+            None => Match::default(),
+        };
         let Some(then) = node.child("then") else {
             self.problem(format!("the term `{}` has no `then`", node.value()), node);
             return None;
@@ -211,15 +232,15 @@ impl<'t> Builder<'t> {
         out
     }
 
-    fn pool_index(&mut self, leaf: &Node, pools: &[Pool<'t>]) -> Option<usize> {
-        let index = pools.iter().position(|pool| pool.config.name == leaf.value());
+    fn pool_index(&mut self, leaf: &Node, pools: &Pools<'_, 't>) -> Option<usize> {
+        let index = pools.by_name.get(leaf.value()).copied();
         if index.is_none() {
             self.problem(format!("there is no `services nat pool {}`", leaf.value()), leaf);
         }
         index
     }
 
-    fn translated(&mut self, node: &Node, pools: &[Pool<'t>]) -> Option<Translate> {
+    fn translated(&mut self, node: &Node, pools: &Pools<'_, 't>) -> Option<Translate> {
         let pool = match node.child("source-pool") {
             Some(leaf) => self.pool_index(leaf, pools),
             None => {
@@ -243,8 +264,8 @@ impl<'t> Builder<'t> {
         };
         let deterministic = self.translation_type(node);
         if let (Some(pool), Some(deterministic)) = (pool, deterministic) {
-            let blocks = pools[pool].config.deterministic_block.is_some();
-            let name = &pools[pool].config.name;
+            let blocks = pools.list[pool].config.deterministic_block.is_some();
+            let name = &pools.list[pool].config.name;
             if deterministic && !blocks {
                 let text = format!(
                     "`deterministic-napt64` needs `port deterministic-port-block-allocation` in the pool `{name}`"

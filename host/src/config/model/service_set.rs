@@ -12,6 +12,7 @@ use nat64_xlate::pool::deterministic::Deterministic;
 
 use super::pool::{Built as Pool, ALLOW, RESERVED};
 use super::rule::Rules;
+use super::types::ServiceSetExtra;
 use super::{has, place, u16_of, u32_of, Builder};
 use crate::config::problem::{Problem, Warning, WarningKind};
 use crate::config::tree::Node;
@@ -20,6 +21,11 @@ use crate::config::tree::Node;
 pub(super) struct Built<'t> {
     pub(super) node: &'t Node,
     pub(super) config: ServiceSet,
+    pub(super) extra: ServiceSetExtra,
+    /// Its services interfaces, with their units.
+    pub(super) interfaces: Vec<String>,
+    /// The card it is on.
+    pub(super) card: Option<usize>,
 }
 
 impl<'t> Builder<'t> {
@@ -32,12 +38,20 @@ impl<'t> Builder<'t> {
             .into_iter()
             .flat_map(|s| s.all("service-set"))
         {
-            let own = self
-                .own()
-                .and_then(|own| own.all("service-set").find(|set| set.value() == node.value()));
+            let own = self.own().and_then(|own| own.entry("service-set", node.value()));
             let config = self.service_set(node, own, rules, pools);
-            self.interfaces(node, &mut interfaces);
-            sets.push(Built { node, config });
+            let own_interfaces = self.interfaces(node, &mut interfaces);
+            let extra = ServiceSetExtra {
+                interface: own_interfaces.first().cloned(),
+                syslog: self.syslog(node),
+            };
+            sets.push(Built {
+                node,
+                config,
+                extra,
+                interfaces: own_interfaces,
+                card: None,
+            });
         }
         if sets.is_empty() {
             self.problems
@@ -45,7 +59,8 @@ impl<'t> Builder<'t> {
         }
         self.shared_pools(&sets, pools);
         for own in self.own().into_iter().flat_map(|own| own.all("service-set")) {
-            if !sets.iter().any(|set| set.config.name == own.value()) {
+            let services = self.root.child("services");
+            if services.and_then(|s| s.entry("service-set", own.value())).is_none() {
                 self.problem(format!("there is no `services service-set {}`", own.value()), own);
             }
         }
@@ -153,7 +168,7 @@ impl<'t> Builder<'t> {
         let nat = self.root.at(&["services", "nat"]);
         let mut named: Vec<&Node> = node.all("nat-rules").collect();
         for leaf in node.all("nat-rule-sets") {
-            match nat.and_then(|nat| nat.all("rule-set").find(|set| set.value() == leaf.value())) {
+            match nat.and_then(|nat| nat.entry("rule-set", leaf.value())) {
                 // Rules that do not exist are a problem of the rule set.
                 Some(set) => named.extend(set.all("rule").filter(|rule| rules.contains_key(rule.value()))),
                 None => self.problem(format!("there is no `services nat rule-set {}`", leaf.value()), leaf),
@@ -213,7 +228,8 @@ impl<'t> Builder<'t> {
     }
 
     /// Services interfaces of one set; none may be another set's.
-    fn interfaces(&mut self, node: &'t Node, taken: &mut HashMap<String, &'t str>) {
+    fn interfaces(&mut self, node: &'t Node, taken: &mut HashMap<String, &'t str>) -> Vec<String> {
+        let mut own = Vec::new();
         self.exclusive(node, "interface-service", "next-hop-service");
         let names = [
             "service-interface",
@@ -238,6 +254,7 @@ impl<'t> Builder<'t> {
             } else {
                 format!("{}.0", leaf.value())
             };
+            own.push(unit.clone());
             match taken.insert(unit, node.value()) {
                 None => {}
                 Some(other) if other == node.value() => {
@@ -251,6 +268,7 @@ impl<'t> Builder<'t> {
                 }
             }
         }
+        own
     }
 
     fn bindings(&mut self, own: Option<&'t Node>, terms: &[Term]) -> Vec<StaticBinding> {

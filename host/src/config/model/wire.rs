@@ -7,7 +7,9 @@ use nat64_layout::tables::PortPolicy;
 use nat64_layout::PORTS;
 use nat64_xlate::config::Unit;
 
+use super::around::Spec;
 use super::service_set::Built as Set;
+use super::types::{Device, UnitExtra};
 use super::{has, network4, network6, place, u16_of, Builder};
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
@@ -19,17 +21,28 @@ const MACS: [[u8; 6]; PORTS] = [[0x02, 0x4e, 0x36, 0x34, 0, 0], [0x02, 0x4e, 0x3
 /// MTU unless another is given.
 const MTU: u16 = 1500;
 
-/// Ports, and units as the translator and the driver see them; both lists have the same index.
-pub(super) struct Wire {
+/// Ports, and units as the translator, the driver and others see them; all lists have the same index. Service sets have
+/// the indices of the configuration.
+pub(super) struct Wire<'t> {
+    pub(super) interfaces: [Option<String>; PORTS],
+    pub(super) extras: Vec<UnitExtra>,
+    /// Where they are written; empty when none is.
+    pub(super) nodes: Vec<&'t Node>,
     pub(super) ports: [PortConfig; PORTS],
     pub(super) units: Vec<Unit>,
     pub(super) links: Vec<UnitLink>,
 }
 
 impl<'t> Builder<'t> {
-    /// Reads the ports and gives each service set its outside unit.
-    pub(super) fn wire(&mut self, sets: &mut [Set<'t>]) -> Wire {
+    /// Reads the ports of a card and gives each of its service sets its outside unit.
+    pub(super) fn wire(&mut self, spec: &Spec<'t>, card: usize, sets: &mut [Set<'t>]) -> Wire<'t> {
+        let by_name: HashMap<&str, usize> = sets.iter().zip(0..).map(|(set, i)| (set.node.value(), i)).collect();
+        let mine: Vec<usize> = (0..sets.len()).filter(|at| sets[*at].card == Some(card)).collect();
+        let context = Context { by_name, mine, card };
         let mut wire = Wire {
+            interfaces: Default::default(),
+            extras: Vec::new(),
+            nodes: Vec::new(),
             ports: MACS.map(|mac| PortConfig {
                 mac,
                 policy: PortPolicy::Drop,
@@ -40,13 +53,21 @@ impl<'t> Builder<'t> {
         let mut tags: HashMap<(u8, [Option<u16>; 2]), String> = HashMap::new();
         for index in 0..PORTS {
             let number = index.to_string();
-            let port = self
-                .own()
-                .and_then(|own| own.all("port").find(|port| port.value() == number));
+            let port = spec.ports.and_then(|own| own.entry("port", &number));
             let Some(port) = port else { continue };
             self.port(port, &mut wire.ports[index]);
+            if let Some(leaf) = port.child("interface") {
+                wire.interfaces[index] = Some(leaf.value().to_string());
+                if !matches!(spec.device, None | Some(Device::Soft)) {
+                    self.note("only `soft` cards use network interfaces of the host", leaf);
+                }
+            }
             for node in port.all("unit") {
-                let (unit, link) = self.unit(node, index as u8, sets);
+                let (unit, link) = self.unit(node, index as u8, sets, &context);
+                let set = unit.service_set.map(|set| &sets[set].config);
+                let router_advertisement = self.router_advertisement(node, unit.inside, &link.addresses6, set);
+                wire.extras.push(UnitExtra { router_advertisement });
+                wire.nodes.push(node);
                 if let Some(other) = tags.insert((link.port, link.vlans), unit.name.clone()) {
                     self.problem(format!("the unit `{other}` of this port has the same VLAN tags"), node);
                 }
@@ -55,7 +76,7 @@ impl<'t> Builder<'t> {
             }
         }
         if wire.ports[0].mac == wire.ports[1].mac {
-            if let Some(own) = self.own() {
+            if let Some(own) = spec.ports {
                 self.problem("both ports have the same Ethernet address", own);
             }
         }
@@ -63,7 +84,7 @@ impl<'t> Builder<'t> {
             for port in 0..PORTS as u8 {
                 wire.units.push(Unit {
                     name: format!("port{port}.0"),
-                    service_set: (!sets.is_empty()).then_some(0),
+                    service_set: context.mine.first().copied(),
                     inside: port == 0,
                     outside: port == 1,
                     mtu: MTU,
@@ -75,9 +96,10 @@ impl<'t> Builder<'t> {
                     auto_last_hop: true,
                     ..UnitLink::default()
                 });
+                wire.extras.push(UnitExtra::default());
             }
         }
-        self.outside_units(sets, &wire.units);
+        self.outside_units(sets, &wire.units, &context.mine);
         wire
     }
 
@@ -97,7 +119,7 @@ impl<'t> Builder<'t> {
         };
     }
 
-    fn unit(&mut self, node: &Node, port: u8, sets: &[Set<'t>]) -> (Unit, UnitLink) {
+    fn unit(&mut self, node: &Node, port: u8, sets: &[Set<'t>], context: &Context<'t>) -> (Unit, UnitLink) {
         self.exclusive(node, "vlan-id", "vlan-tags");
         let tag = |text: &String| text.parse::<u16>().ok();
         let vlans = match (node.child("vlan-id"), node.child("vlan-tags")) {
@@ -106,15 +128,19 @@ impl<'t> Builder<'t> {
             (None, None) => [None, None],
         };
         let name = format!("port{port}.{}", node.value());
-        let service_set = match (node.child("service-set"), sets) {
+        let service_set = match (node.child("service-set"), context.mine.as_slice()) {
             (Some(leaf), _) => {
-                let found = sets.iter().position(|set| set.config.name == leaf.value());
-                if found.is_none() {
-                    self.problem(format!("there is no `services service-set {}`", leaf.value()), leaf);
+                let found = context.by_name.get(leaf.value()).copied();
+                match found.map(|at| sets[at].card) {
+                    None => self.problem(format!("there is no `services service-set {}`", leaf.value()), leaf),
+                    Some(Some(card)) if card != context.card => {
+                        self.problem(format!("the service set `{}` is on another card", leaf.value()), leaf);
+                    }
+                    Some(_) => {}
                 }
                 found
             }
-            (None, [_]) => Some(0),
+            (None, [only]) => Some(*only),
             (None, []) => None,
             (None, _) => {
                 self.problem(
@@ -191,33 +217,47 @@ impl<'t> Builder<'t> {
         )
     }
 
-    fn outside_units(&mut self, sets: &mut [Set<'t>], units: &[Unit]) {
-        for (index, set) in sets.iter_mut().enumerate() {
-            let of_set = |unit: &&Unit| unit.service_set == Some(index);
+    fn outside_units(&mut self, sets: &mut [Set<'t>], units: &[Unit], mine: &[usize]) {
+        // First outside unit, how many there are, whether there is an inside one.
+        let mut found: Vec<(Option<usize>, usize, bool)> = vec![(None, 0, false); sets.len()];
+        for (index, unit) in units.iter().enumerate() {
+            let Some((first, count, inside)) = unit.service_set.and_then(|set| found.get_mut(set)) else {
+                continue;
+            };
+            *inside |= unit.inside;
+            if unit.outside {
+                first.get_or_insert(index);
+                *count += 1;
+            }
+        }
+        for &at in mine {
+            let set = &mut sets[at];
             let name = set.config.name.clone();
-            let mut outside = units
-                .iter()
-                .enumerate()
-                .filter(|(_, unit)| unit.outside && of_set(unit));
-            let inside = units.iter().any(|unit| unit.inside && of_set(&unit));
-            match (outside.next(), inside) {
-                (Some((first, unit)), true) => {
+            match found[at] {
+                (Some(first), count, true) => {
                     set.config.outside_unit = first;
-                    if outside.next().is_some() {
+                    if count > 1 {
                         let text = format!(
                             "the service set `{name}` has several outside units; IPv4 leaves by `{}`",
-                            unit.name
+                            units[first].name
                         );
                         self.note(text, set.node);
                     }
                 }
-                (Some(_), false) => self.problem(format!("the service set `{name}` has no inside unit"), set.node),
-                (None, true) => self.problem(format!("the service set `{name}` has no outside unit"), set.node),
-                (None, false) => {
+                (Some(_), _, false) => self.problem(format!("the service set `{name}` has no inside unit"), set.node),
+                (None, _, true) => self.problem(format!("the service set `{name}` has no outside unit"), set.node),
+                (None, _, false) => {
                     let problem = Problem::check(format!("no unit has the service set `{name}`"), place(set.node));
                     self.problems.push(problem.help("units stand under `nat64-nic port`"));
                 }
             }
         }
     }
+}
+
+/// Service sets by name, and those of the card.
+struct Context<'t> {
+    by_name: HashMap<&'t str, usize>,
+    mine: Vec<usize>,
+    card: usize,
 }

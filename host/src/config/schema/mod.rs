@@ -4,6 +4,8 @@
 //! `services nat` and `services service-set` hierarchies of Junos; everything of our own stands under `nat64-nic`,
 //! a statement no Junos version has.
 
+pub(crate) mod applications;
+mod interfaces;
 mod nat;
 mod own;
 mod service_set;
@@ -15,8 +17,6 @@ pub use super::value::Value;
 pub struct Statement {
     /// Keyword; empty for list entries that begin with their key (`prefix-list NAME { PREFIX; }`).
     pub name: &'static str,
-    /// Old spelling that is still read.
-    pub alias: Option<&'static str>,
     /// What follows the keyword.
     pub kind: Kind,
     /// Values of a leaf, key of a list entry.
@@ -101,6 +101,8 @@ pub enum Support {
     Full,
     /// It cannot change what happens to a packet; accepted, with a warning that says so.
     NoEffect(&'static str),
+    /// It acts; another statement says the same. Accepted, with a warning that says so.
+    Deprecated(&'static str),
     /// It would change what happens to a packet and is not implemented: an error.
     Refused(&'static str),
 }
@@ -109,7 +111,6 @@ impl Statement {
     const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
         Self {
             name,
-            alias: None,
             kind,
             fields: &[],
             children: &[],
@@ -135,8 +136,8 @@ impl Statement {
         self
     }
 
-    const fn alias(mut self, old: &'static str) -> Self {
-        self.alias = Some(old);
+    const fn deprecated(mut self, new: &'static str) -> Self {
+        self.support = Support::Deprecated(new);
         self
     }
 
@@ -150,11 +151,14 @@ impl Statement {
         !self.children.is_empty()
     }
 
-    /// The statement a word begins below this one, by name or old spelling.
+    /// Whether a statement below can be one that is warned about; the large lists have none.
+    pub(crate) fn may_warn(&self) -> bool {
+        !self.children.is_empty()
+    }
+
+    /// The statement a word begins below this one.
     pub(crate) fn child(&self, word: &str) -> Option<&'static Statement> {
-        self.children
-            .iter()
-            .find(|c| !c.name.is_empty() && (c.name == word || c.alias == Some(word)))
+        self.children.iter().find(|c| !c.name.is_empty() && c.name == word)
     }
 
     /// The list whose entries begin with their key.
@@ -253,8 +257,8 @@ static TOP: &[Statement] = &[
     ),
     refused("groups", "statements are not inherited from groups"),
     refused("apply-groups", "statements are not inherited from groups"),
-    refused("interfaces", "ports and units stand under `nat64-nic port`"),
-    refused("applications", "rules match addresses and ports"),
+    interfaces::TOP,
+    applications::TOP,
     refused(
         "routing-options",
         "the gateway has next hops per unit, `nat64-nic port`",
@@ -263,7 +267,21 @@ static TOP: &[Statement] = &[
         "routing-instances",
         "the gateway has next hops per unit, `nat64-nic port`",
     ),
-    refused("protocols", "the gateway runs no routing protocol"),
+    container(
+        "protocols",
+        &[
+            refused(
+                "router-advertisement",
+                "router advertisements stand under `nat64-nic port N unit M router-advertisement`",
+            ),
+            refused("bgp", "the gateway runs no routing protocol"),
+            refused("ospf", "the gateway runs no routing protocol"),
+            refused("ospf3", "the gateway runs no routing protocol"),
+            refused("isis", "the gateway runs no routing protocol"),
+            refused("lldp", "the gateway runs no LLDP"),
+        ],
+        "Protocols of a router",
+    ),
     refused("firewall", "the gateway has no packet filters"),
     refused("forwarding-options", "the gateway has no forwarding options"),
     refused("chassis", "the gateway is no chassis"),

@@ -1,5 +1,6 @@
 //! `services nat`: pools, rules, rule sets.
 
+use super::applications::{FROM_APPLICATIONS, FROM_APPLICATION_SETS};
 use super::{
     container, field, flag, leaf, list, named, presence, refused, Field, Statement, Value, NAME, PERCENT, POOL_NAME,
     PORT, PREFIX4, PREFIX6, PREFIX_LIST_NAME, RULE_NAME,
@@ -100,7 +101,8 @@ static POOL_PORT: &[Statement] = &[
 ];
 
 static AUTOMATIC: &[Statement] = &[
-    flag("sequential", "In rising order").alias("auto").default("this one"),
+    flag("sequential", "In rising order").default("this one"),
+    flag("auto", "In rising order, as `sequential`").deprecated("sequential"),
     flag("random-allocation", "In random order; excludes `sequential`"),
 ];
 
@@ -158,7 +160,6 @@ static TERM: &[Statement] = &[
 
 static EXCEPT: &[Statement] = &[flag("except", "Do not match these")];
 const PREFIX6_OR_ANY: &[Field] = &[field(Value::Prefix6OrAny)];
-const APPLICATIONS: &str = "rules match addresses and ports";
 
 static FROM: &[Statement] = &[
     list(
@@ -213,9 +214,9 @@ static FROM: &[Statement] = &[
         .inline()],
         "Destination port",
     ),
-    refused("applications", APPLICATIONS),
-    refused("application-sets", APPLICATIONS),
-    refused("application", APPLICATIONS),
+    FROM_APPLICATIONS,
+    FROM_APPLICATION_SETS,
+    refused("application", "applications stand under `applications`"),
 ];
 
 static THEN: &[Statement] = &[

@@ -1,12 +1,20 @@
 //! `nat64-nic`: what Junos has no statement for.
 
 use super::{
-    container, field, flag, leaf, list, named, Field, Statement, Value, ADDRESS4, ADDRESS6, NAME, POOL_NAME, RULE_NAME,
-    SERVICE_SET_NAME,
+    container, field, flag, leaf, list, named, naming, presence, Field, Live, Names, Statement, Value, ADDRESS4,
+    ADDRESS6, NAME, POOL_NAME, PREFIX6, RULE_NAME, SERVICE_SET_NAME,
 };
 
 pub(super) static STATEMENTS: &[Statement] = &[
-    list("port", &[field(Value::Number(0, 1))], PORT, "A port of the card"),
+    list("card", NAME, CARD, "A card"),
+    list(
+        "port",
+        &[field(Value::Number(0, 1))],
+        PORT,
+        "A port of the card; with several cards ports stand under `card`",
+    ),
+    container("api", API, "The control socket"),
+    container("metrics", METRICS, "Metrics for Prometheus"),
     container("timers", TIMERS, "Session timers"),
     container("limits", LIMITS, "Limits over all service sets"),
     list(
@@ -18,7 +26,126 @@ pub(super) static STATEMENTS: &[Statement] = &[
     list("pool", POOL_NAME, POOL, "More of a pool of the same name"),
 ];
 
+static CARD: &[Statement] = &[
+    leaf(
+        "vfio",
+        &[naming(Value::Pci, Names::Live(Live::PciDevice))],
+        "The card is this PCI function, bound to vfio-pci",
+    )
+    .default("what `nat64d --card` says"),
+    leaf(
+        "vfio-user",
+        &[field(Value::Path)],
+        "The card is behind this socket of a vfio-user server",
+    ),
+    flag("sim", "The card is simulated"),
+    flag(
+        "soft",
+        "No card: packets are translated in software on network interfaces of the host",
+    ),
+    list(
+        "service-interface",
+        &[field(Value::Interface)],
+        &[],
+        "Service sets of this services interface run on this card",
+    )
+    .default("with one card: all of them"),
+    list("port", &[field(Value::Number(0, 1))], PORT, "A port of the card"),
+];
+
+const API_MEMBERS: &[Statement] = &[
+    list(
+        "user",
+        &[naming(Value::Name, Names::Live(Live::User))],
+        &[],
+        "A user of the host",
+    ),
+    list(
+        "group",
+        &[naming(Value::Name, Names::Live(Live::Group))],
+        &[],
+        "The users of a group of the host",
+    ),
+];
+
+static API: &[Statement] = &[list(
+    "class",
+    &[field(Value::Word(&["read-only", "operator", "super-user"]))],
+    API_MEMBERS,
+    "Who may look; clear and test too; configure too",
+)
+.default("root is a super-user; others are what `nat64d` was started with")];
+
+static METRICS: &[Statement] = &[leaf(
+    "listen",
+    &[field(Value::Address), named("port", Value::Number(1, 65_535))],
+    "Address and TCP port metrics are served at",
+)
+.default("nowhere")];
+
+static ROUTER_ADVERTISEMENT: &[Statement] = &[
+    leaf(
+        "max-advertisement-interval",
+        &[field(Value::Number(4, 1800))],
+        "Longest time between two, seconds",
+    )
+    .default("600"),
+    leaf(
+        "min-advertisement-interval",
+        &[field(Value::Number(3, 1350))],
+        "Shortest time between two, seconds",
+    )
+    .default("a third of max-advertisement-interval"),
+    leaf(
+        "default-lifetime",
+        &[field(Value::Number(0, 9000))],
+        "Seconds hosts take us for a router; 0: not at all",
+    )
+    .default("three times max-advertisement-interval"),
+    flag("managed-configuration", "Hosts get their addresses by DHCPv6"),
+    flag("other-stateful-configuration", "Hosts get other settings by DHCPv6"),
+    list(
+        "prefix",
+        PREFIX6,
+        &[
+            flag("no-autonomous", "Hosts make no addresses of it"),
+            flag("no-on-link", "Its addresses are not on the link"),
+            leaf(
+                "valid-lifetime",
+                &[field(Value::Number(0, u32::MAX as u64))],
+                "Seconds; 4294967295: for ever",
+            )
+            .default("2592000"),
+            leaf(
+                "preferred-lifetime",
+                &[field(Value::Number(0, u32::MAX as u64))],
+                "Seconds; 4294967295: for ever",
+            )
+            .default("604800"),
+        ],
+        "A prefix of the link",
+    )
+    .default("those of the unit's addresses"),
+    list(
+        "nat-prefix",
+        PREFIX6,
+        &[leaf(
+            "lifetime",
+            &[field(Value::Number(0, 65_528))],
+            "Seconds; rounded up to a multiple of 8",
+        )
+        .default("three times max-advertisement-interval")],
+        "Translation prefix told to hosts (PREF64, RFC 8781)",
+    )
+    .default("none"),
+];
+
 static PORT: &[Statement] = &[
+    leaf(
+        "interface",
+        &[naming(Value::Name, Names::Live(Live::Interface))],
+        "Network interface of the host that is this port; `soft` cards only",
+    ),
     leaf("mac", &[field(Value::Mac)], "Our Ethernet address").default("02:4e:36:34:00:00 and 02:4e:36:34:00:01"),
     leaf(
         "unmatched",
@@ -54,6 +181,11 @@ static UNIT: &[Statement] = &[
     .default("inside on port 0, outside on port 1"),
     leaf("service-set", SERVICE_SET_NAME, "Service set of its packets").default("the only one there is"),
     leaf("mtu", &[field(MTU)], "Largest IP packet, bytes").default("1500"),
+    presence(
+        "router-advertisement",
+        ROUTER_ADVERTISEMENT,
+        "Tell hosts of an inside unit about us (RFC 4861)",
+    ),
     flag(
         "no-auto-last-hop",
         "Answer by route, not to the Ethernet address the request came from",

@@ -5,7 +5,6 @@ use super::{
     RULE_NAME, RULE_SET_NAME,
 };
 
-const NO_SYSLOG: &str = "log messages are not sent to hosts yet";
 const SNMP: &str = "the gateway sends no SNMP traps";
 const NO_ALG: &str = "the gateway has no application gateways";
 const FIREWALL: &str = "the gateway has no firewall rules";
@@ -20,7 +19,7 @@ const INTERFACE: &[Field] = &[field(Value::Interface)];
 const TEXT: &[Field] = &[field(Value::Text)];
 
 pub(super) static STATEMENTS: &[Statement] = &[
-    container("syslog", SYSLOG, "Where log messages go").no_effect(NO_SYSLOG),
+    container("syslog", SYSLOG, "Where log messages go").default("nowhere"),
     leaf("max-flows", COUNT, "Most sessions of this service set").default("`nat64-nic limits sessions`"),
     leaf("max-session-setup-rate", COUNT, "Most new sessions per second").default("no limit"),
     leaf("tcp-mss", MSS, "Largest MSS option in SYN segments").default("unchanged"),
@@ -134,7 +133,10 @@ static OPTIONS: &[Statement] = &[
         "Check headers",
     )
     .no_effect("headers are always checked"),
-    flag("enable-descriptive-session-syslog", "Longer log messages").no_effect(NO_SYSLOG),
+    flag(
+        "enable-descriptive-session-syslog",
+        "Messages about sessions that end have counts of packets and bytes",
+    ),
     leaf(
         "inactivity-non-tcp-timeout",
         IDLE,
@@ -206,12 +208,18 @@ static TCP_SESSION: &[Statement] = &[
 ];
 
 static SYSLOG: &[Statement] = &[
-    list("host", NAME, SYSLOG_HOST, "A host that gets messages"),
+    list(
+        "host",
+        NAME,
+        SYSLOG_HOST,
+        "A host that gets messages: an address, a name, or `local`; at most 10",
+    ),
     leaf(
         "message-rate-limit",
         &[field(Value::Number(0, 2_147_483_647))],
-        "Messages per second",
-    ),
+        "Messages per second; 0: none",
+    )
+    .default("no limit"),
 ];
 
 static SYSLOG_HOST: &[Statement] = &[
@@ -219,15 +227,21 @@ static SYSLOG_HOST: &[Statement] = &[
         "services",
         &[field(Value::Word(LEVELS))],
         &[],
-        "Least level of messages",
+        "Least level of messages; the same as `contents services`",
     ),
-    list("contents", NAME, LEVEL_FLAGS, "Facility"),
-    leaf("facility-override", TEXT, "Facility"),
+    list(
+        "contents",
+        &[field(Value::Word(&["services"]))],
+        LEVEL_FLAGS,
+        "Least level of messages",
+    )
+    .default("any"),
+    leaf("facility-override", &[field(Value::Word(FACILITIES))], "Facility").default("local0"),
     leaf("log-prefix", TEXT, "Text before each message"),
-    leaf("port", PORT, "UDP port"),
-    container("class", CLASSES, "Kinds of messages"),
-    leaf("source-address", ADDRESS4, "Source address"),
-    refused("tcp-log", NO_SYSLOG),
+    leaf("port", PORT, "UDP port").default("514"),
+    container("class", CLASSES, "Kinds of messages").default("all"),
+    leaf("source-address", ADDRESS4, "Source address").default("as the host's routes say"),
+    refused("tcp-log", "messages are sent by UDP"),
 ];
 
 const LEVELS: &[&str] = &[
@@ -242,31 +256,62 @@ const LEVELS: &[&str] = &[
     "none",
 ];
 
+/// Facilities, in an order of no meaning; their numbers are in `model::syslog`.
+const FACILITIES: &[&str] = &[
+    "authorization",
+    "daemon",
+    "ftp",
+    "kernel",
+    "user",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+];
+
 static LEVEL_FLAGS: &[Statement] = &[
     flag("any", "All levels"),
-    flag("emergency", "Level"),
-    flag("alert", "Level"),
-    flag("critical", "Level"),
-    flag("error", "Level"),
-    flag("warning", "Level"),
-    flag("notice", "Level"),
-    flag("info", "Level"),
+    flag("emergency", "Panic conditions"),
+    flag("alert", "Conditions to be corrected at once"),
+    flag("critical", "Critical conditions"),
+    flag("error", "Errors"),
+    flag("warning", "Warnings"),
+    flag("notice", "Conditions to be handled specially"),
+    flag("info", "Information"),
     flag("none", "No messages"),
 ];
 
+const NO_SUCH: &str = "the gateway has no such messages";
+
 static CLASSES: &[Statement] = &[
-    presence("session-logs", OPEN_CLOSE, "Sessions"),
-    presence("packet-logs", &[], "Packets"),
-    presence("stateful-firewall-logs", &[], "Firewall"),
-    presence("alg-logs", &[], "Application gateways"),
+    presence("session-logs", OPEN_CLOSE, "Sessions that open and close"),
+    presence("packet-logs", &[], "Packets that are dropped"),
     presence(
         "nat-logs",
-        &[flag("deterministic-nat-configuration-log", "Deterministic NAT")],
-        "Address translation",
+        &[flag("deterministic-nat-configuration-log", "Deterministic NAT")
+            .no_effect("deterministic mappings are shown, not logged")],
+        "Rules that match, port blocks",
     ),
-    presence("ids-logs", &[], "Intrusion detection"),
-    presence("pcp-logs", &[flag("map", "PCP"), flag("debug", "PCP")], "PCP"),
-    presence("ha-logs", &[], "High availability"),
+    presence("stateful-firewall-logs", &[], "Firewall").no_effect(NO_SUCH),
+    presence("alg-logs", &[], "Application gateways").no_effect(NO_SUCH),
+    presence("ids-logs", &[], "Intrusion detection").no_effect(NO_SUCH),
+    presence("pcp-logs", &[flag("map", "PCP"), flag("debug", "PCP")], "PCP").no_effect(NO_SUCH),
+    presence(
+        "ha-logs",
+        &[
+            flag("open-synchronized", "Sessions that open"),
+            flag("close-synchronized", "Sessions that close"),
+        ],
+        "High availability",
+    )
+    .no_effect(NO_SUCH),
 ];
 
-static OPEN_CLOSE: &[Statement] = &[flag("open", "Opening"), flag("close", "Closing")];
+static OPEN_CLOSE: &[Statement] = &[
+    flag("open", "Sessions that open").default("both, when neither is there"),
+    flag("close", "Sessions that close").default("both, when neither is there"),
+];

@@ -1,0 +1,71 @@
+//! A configuration of 100,000 lines, and a change of one line to it, in bounded processor time.
+
+#[path = "common/large.rs"]
+mod large;
+
+use nat64_host::config::{self, BuildOptions, CardLimits, EditPath};
+
+/// Processor time of this thread, milliseconds. Other work of the machine does not count.
+fn cpu() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let ns: f64 = text
+        .split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("nanoseconds");
+    ns / 1e6
+}
+
+fn timed<T>(what: &str, total: &mut f64, work: impl FnOnce() -> T) -> T {
+    let start = cpu();
+    let out = work();
+    let took = cpu() - start;
+    *total += took;
+    println!("{what:24} {took:8.2} ms");
+    out
+}
+
+#[test]
+fn a_large_configuration_is_quick() {
+    let text = large::text();
+    println!("{} lines, {} bytes", text.lines().count(), text.len());
+    let options = BuildOptions {
+        limits: CardLimits::SOFT,
+        ..BuildOptions::default()
+    };
+    let mut total = 0.0;
+    let tree = timed("parse", &mut total, || {
+        config::parse(&text, "large").unwrap_or_else(|e| panic!("{e}"))
+    });
+    let (model, _) = timed("check and model", &mut total, || {
+        config::model(&tree, &options).unwrap_or_else(|p| panic!("{}", p[0]))
+    });
+    let other = timed("parse again", &mut 0.0, || config::parse(&text, "large").unwrap());
+    timed("diff without sharing", &mut total, || {
+        assert!(config::compare(&tree, &other).is_empty())
+    });
+    println!("{:24} {total:8.2} ms", "total");
+    timed("write", &mut 0.0, || tree.to_curly());
+    timed("write set", &mut 0.0, || tree.to_set());
+    let json = timed("write json", &mut 0.0, || tree.to_json());
+    timed("read json", &mut 0.0, || config::parse_json(&json, "j").unwrap());
+
+    let mut total = 0.0;
+    let mut changed = tree.clone();
+    timed("edit", &mut total, || {
+        config::apply_at(
+            &mut changed,
+            &EditPath::top(),
+            "set policy-options prefix-list customers-7 2001:db8:ffff::/56",
+        )
+        .unwrap()
+    });
+    let hunks = timed("diff", &mut total, || config::compare(&tree, &changed));
+    assert_eq!(hunks.len(), 1);
+    let (again, _) = timed("check and model", &mut total, || {
+        config::model(&changed, &options).unwrap()
+    });
+    assert!(again != model);
+    println!("{:24} {total:8.2} ms", "total of one line");
+    timed("drop", &mut 0.0, || drop((changed, again)));
+}
