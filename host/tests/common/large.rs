@@ -19,7 +19,7 @@ pub fn text() -> String {
                 o,
                 "        2001:db8:{:x}:{:x}::/56;",
                 0x1000 + list * 8 + i / 256,
-                i % 256 << 8
+                (i % 256) << 8
             );
         }
         let _ = writeln!(o, "    }}");

@@ -11,8 +11,11 @@ use crate::config::schema::applications::PLAIN;
 use crate::config::tree::Node;
 use crate::config::value::ports;
 
-/// Applications that Junos knows without a definition: name, protocol, destination ports.
-const PREDEFINED: &[(&str, Option<Protocol>, Option<(u16, u16)>)] = &[
+/// Name, protocol, destination ports.
+type Predefined = (&'static str, Option<Protocol>, Option<(u16, u16)>);
+
+/// Applications that Junos knows without a definition.
+const PREDEFINED: &[Predefined] = &[
     ("any", None, None),
     ("junos-bgp", Some(Protocol::Tcp), Some((179, 179))),
     ("junos-dns-tcp", Some(Protocol::Tcp), Some((53, 53))),
