@@ -83,32 +83,81 @@ fn filled(sessions: usize) -> (Nat64, Vec<Vec<u8>>) {
     (nat, sent)
 }
 
+/// How packets are given to the translator.
+#[derive(Clone, Copy)]
+enum Way {
+    /// One at a time.
+    Step,
+    /// [`BURST`] at a time.
+    Batch,
+}
+
+/// Packets that arrive together.
+const BURST: usize = 32;
+
 /// Nanoseconds for each of the packets, given `rounds` times. `heads` are the first bytes of the packets: that is where
-/// they differ, and so what is fetched from memory beside the tables is small.
-fn translate(nat: &mut Nat64, unit: usize, heads: &[[u8; 48]], size: usize, rounds: usize) -> f64 {
+/// they differ, and so what is fetched from memory beside the tables is small. They are written a burst before they are
+/// read, as a card would: a packet read right behind the write would wait for the write.
+fn translate(nat: &mut Nat64, unit: usize, heads: &[[u8; 48]], size: usize, rounds: usize, way: Way) -> f64 {
     let mut effects = Effects::new();
-    let mut packet = vec![7; size];
+    let mut packets = vec![vec![7; size]; BURST];
     let begin = cpu_time();
     for _ in 0..rounds {
-        for head in heads {
-            packet[..48].copy_from_slice(head);
-            effects.clear();
-            nat.step(1001 * SECOND, unit, black_box(&packet), &mut effects);
-            black_box(&effects);
+        for heads in heads.chunks(BURST) {
+            for (packet, head) in packets.iter_mut().zip(heads) {
+                packet[..48].copy_from_slice(head);
+            }
+            let packets = black_box(&packets[..heads.len()]);
+            match way {
+                Way::Step => {
+                    for packet in packets {
+                        effects.clear();
+                        nat.step(1001 * SECOND, unit, packet, &mut effects);
+                        black_box(&effects);
+                    }
+                }
+                Way::Batch => {
+                    effects.clear();
+                    let packets = packets.iter().map(|packet| (unit, &packet[..]));
+                    nat.step_batch(1001 * SECOND, packets, &mut effects);
+                    black_box(&effects);
+                }
+            }
         }
     }
     (cpu_time() - begin) as f64 / (rounds * heads.len()) as f64
 }
 
 fn report(what: &str, figure: f64, unit: &str, limit: f64) {
-    println!("{what:<44} {figure:>8.1} {unit}  (limit {limit})");
+    println!("{what:<32} {figure:>8.1} {unit}  (limit {limit})");
+}
+
+/// Which figures are asked for, and with how many rounds.
+struct Wanted {
+    /// Beginning of their names.
+    prefix: String,
+    rounds: Option<usize>,
+}
+
+impl Wanted {
+    fn any(&self, group: &str) -> bool {
+        self.prefix.starts_with(group) || group.starts_with(&self.prefix)
+    }
+
+    fn one(&self, name: &str) -> bool {
+        name.starts_with(&self.prefix)
+    }
 }
 
 /// Established sessions: packets of both directions in turn, in a random order of sessions.
-fn bench_translate(sessions: usize, rounds: usize, limit: f64) {
+fn bench_translate(group: &str, sessions: usize, rounds: usize, limit: f64, wanted: &Wanted) {
+    if !wanted.any(group) {
+        return;
+    }
+    let rounds = wanted.rounds.unwrap_or(rounds);
     let (mut nat, sent) = filled(sessions);
     for size in [64, 1200] {
-        for (unit, direction) in ["6 to 4", "4 to 6"].into_iter().enumerate() {
+        for (unit, direction) in ["6to4", "4to6"].into_iter().enumerate() {
             let heads: Vec<[u8; 48]> = (0..sessions)
                 .map(|n| n * 7919 % sessions)
                 .map(|n| match unit {
@@ -117,19 +166,19 @@ fn bench_translate(sessions: usize, rounds: usize, limit: f64) {
                 })
                 .map(|packet| std::array::from_fn(|at| packet[at]))
                 .collect();
-            let figure = translate(&mut nat, unit, &heads, size, rounds);
-            report(
-                &format!("translate, {sessions} sessions, {size} bytes, {direction}"),
-                figure,
-                "ns",
-                limit,
-            );
+            for (way, kind) in [(Way::Step, "single"), (Way::Batch, "batch")] {
+                let name = format!("{group}-{size}-{direction}-{kind}");
+                if wanted.one(&name) {
+                    let figure = translate(&mut nat, unit, &heads, size, rounds, way);
+                    report(&name, figure, "ns", limit);
+                }
+            }
         }
     }
 }
 
 /// Sessions from nothing, then all of them at their end.
-fn bench_life(sessions: usize) {
+fn bench_life(group: &str, sessions: usize) {
     let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
     let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
     let mut effects = Effects::new();
@@ -139,7 +188,7 @@ fn bench_life(sessions: usize) {
         nat.step(1000 * SECOND + n as u64 * 1000, 0, packet, &mut effects);
     }
     let figure = (cpu_time() - begin) as f64 / sessions as f64;
-    report(&format!("set up one of {sessions}"), figure, "ns", 500.0);
+    report(&format!("{group}-setup"), figure, "ns", 500.0);
     assert_eq!(nat.session_count(), sessions);
     let begin = cpu_time();
     for step in 0..100 {
@@ -149,7 +198,7 @@ fn bench_life(sessions: usize) {
     effects.clear();
     nat.advance(2000 * SECOND, &mut effects);
     let figure = (cpu_time() - begin) as f64 / sessions as f64;
-    report(&format!("expire one of {sessions}"), figure, "ns", 30.0);
+    report(&format!("{group}-expire"), figure, "ns", 30.0);
     assert_eq!(nat.session_count(), 0);
 }
 
@@ -167,28 +216,26 @@ fn bench_memory(sessions: usize) {
         kept = Some(nat);
     });
     let figure = info.bytes_current as f64 / sessions as f64;
-    report(&format!("memory for one of {sessions}"), figure, "bytes", 200.0);
+    report("memory", figure, "bytes", 200.0);
     drop(kept);
 }
 
 fn main() {
     // cargo adds flags of its own.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let wanted = |name: &str| words.first().is_none_or(|word| word == name);
-    let rounds = |usual: usize| words.get(1).and_then(|word| word.parse().ok()).unwrap_or(usual);
-    if wanted("translate64") {
-        bench_translate(64, rounds(40_000), 40.0);
+    let wanted = Wanted {
+        prefix: words.first().cloned().unwrap_or_default(),
+        rounds: words.get(1).and_then(|word| word.parse().ok()),
+    };
+    bench_translate("translate64", 64, 40_000, 40.0, &wanted);
+    bench_translate("translate1m", MILLION, 3, 120.0, &wanted);
+    if wanted.any("life1m") {
+        bench_life("life1m", MILLION);
     }
-    if wanted("translate1m") {
-        bench_translate(MILLION, rounds(3), 120.0);
+    if wanted.any("life100k") {
+        bench_life("life100k", 100_000);
     }
-    if wanted("life") {
-        bench_life(MILLION);
-    }
-    if wanted("life100k") {
-        bench_life(100_000);
-    }
-    if wanted("memory") {
+    if wanted.any("memory") {
         bench_memory(MILLION);
     }
 }

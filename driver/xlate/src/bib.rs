@@ -6,15 +6,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use hashbrown::HashTable;
 use nat64_layout::Protocol;
 
+use crate::index::Index;
+pub(crate) use crate::index::NONE;
 use crate::keyed::Keyed;
 use crate::pool::Lease;
 use crate::slab::Slab;
-
-/// No session: the end of a list.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// How far a binding reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,26 +56,22 @@ impl PartialEq for Key6 {
 impl Eq for Key6 {}
 
 impl Key6 {
-    fn bytes(&self) -> [u8; 34] {
-        let mut bytes = [0; 34];
-        bytes[0] = self.protocol as u8;
-        bytes[1..3].copy_from_slice(&self.service_set.to_le_bytes());
-        bytes[3..19].copy_from_slice(&self.client.0.octets());
-        bytes[19..21].copy_from_slice(&self.client.1.to_le_bytes());
+    #[inline]
+    pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
+        let client = u128::from(self.client.0);
         let (kind, term, unit) = match self.scope {
             Scope::ServiceSet => (0, 0, 0),
             Scope::Term => (1, self.term, self.unit),
             Scope::Static => (2, 0, 0),
         };
-        bytes[21] = kind;
-        bytes[22..24].copy_from_slice(&term.to_le_bytes());
-        bytes[24..26].copy_from_slice(&unit.to_le_bytes());
-        if let Some((address, port)) = self.destination {
-            bytes[26] = 1;
-            bytes[27..31].copy_from_slice(&address.octets());
-            bytes[31..33].copy_from_slice(&port.to_le_bytes());
-        }
-        bytes
+        let (any, address, port) = match self.destination {
+            Some((address, port)) => (1, u32::from(address), port),
+            None => (0, 0, 0),
+        };
+        let place = u64::from(self.service_set) | u64::from(term) << 16 | u64::from(unit) << 32;
+        let ends = u64::from(address) << 32 | u64::from(port) << 16 | u64::from(self.client.1);
+        let kinds = self.protocol as u64 | kind << 8 | any << 16;
+        keys.words([client as u64, (client >> 64) as u64, place, ends], kinds, 3)
     }
 }
 
@@ -93,13 +87,10 @@ pub struct Key4 {
 }
 
 impl Key4 {
-    fn bytes(&self) -> [u8; 9] {
-        let mut bytes = [0; 9];
-        bytes[0] = self.protocol as u8;
-        bytes[1..3].copy_from_slice(&self.service_set.to_le_bytes());
-        bytes[3..7].copy_from_slice(&self.pool.0.octets());
-        bytes[7..9].copy_from_slice(&self.pool.1.to_le_bytes());
-        bytes
+    #[inline]
+    pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
+        let pool = u64::from(u32::from(self.pool.0)) << 16 | u64::from(self.pool.1);
+        keys.words([pool | u64::from(self.service_set) << 48], self.protocol as u64, 1)
     }
 }
 
@@ -140,19 +131,19 @@ impl Bib {
 #[derive(Debug)]
 pub struct Bibs {
     slab: Slab<Bib>,
-    six: HashTable<u32>,
-    four: HashTable<u32>,
+    six: Index,
+    four: Index,
     keys: Keyed,
     counts: [usize; 3],
 }
 
 impl Bibs {
-    /// No binding.
-    pub fn new(keys: Keyed) -> Self {
+    /// No binding; the tables are at their best with up to `most`.
+    pub fn new(keys: Keyed, most: usize) -> Self {
         Self {
             slab: Slab::default(),
-            six: HashTable::new(),
-            four: HashTable::new(),
+            six: Index::new(most),
+            four: Index::new(most),
             keys,
             counts: [0; 3],
         }
@@ -175,33 +166,48 @@ impl Bibs {
 
     /// Finds a binding by its IPv6 side.
     pub fn find6(&self, key: &Key6) -> Option<u32> {
-        self.six
-            .find(self.keys.hash(&key.bytes()), |&slot| {
-                self.slab.get(slot).is_some_and(|b| b.six == *key)
-            })
-            .copied()
+        self.six.find(key.hash(&self.keys), |slot| {
+            self.slab.get(slot).is_some_and(|bib| bib.six == *key)
+        })
     }
 
     /// Finds a binding by its IPv4 side.
+    #[inline]
     pub fn find4(&self, key: &Key4) -> Option<u32> {
-        self.four
-            .find(self.keys.hash(&key.bytes()), |&slot| {
-                self.slab.get(slot).is_some_and(|b| b.four() == *key)
-            })
-            .copied()
+        self.find4_hashed(key, key.hash(&self.keys))
+    }
+
+    /// As [`Bibs::find4`], with the hash of the key.
+    #[inline]
+    pub(crate) fn find4_hashed(&self, key: &Key4, hash: u64) -> Option<u32> {
+        self.four.find(hash, |slot| self.is4(slot, key))
+    }
+
+    /// Whether the binding with this number has this IPv4 side.
+    #[inline]
+    pub(crate) fn is4(&self, slot: u32, key: &Key4) -> bool {
+        self.slab.get(slot).is_some_and(|bib| bib.four() == *key)
+    }
+
+    /// The index of the IPv4 sides.
+    #[inline]
+    pub(crate) const fn index4(&self) -> &Index {
+        &self.four
+    }
+
+    /// Asks for a binding, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.slab.prefetch(slot);
     }
 
     /// Adds a binding neither of whose sides exists yet (the caller looked).
     pub fn insert(&mut self, bib: Bib) -> u32 {
-        let (six, four) = (self.keys.hash(&bib.six.bytes()), self.keys.hash(&bib.four().bytes()));
+        let (six, four) = (bib.six.hash(&self.keys), bib.four().hash(&self.keys));
         self.counts[bib.six.protocol as usize - 1] += 1;
         let slot = self.slab.insert(bib);
-        let (slab, keys) = (&self.slab, &self.keys);
-        // Every indexed slot is in use, so the zero is never taken.
-        self.six
-            .insert_unique(six, slot, |&s| slab.get(s).map_or(0, |b| keys.hash(&b.six.bytes())));
-        self.four
-            .insert_unique(four, slot, |&s| slab.get(s).map_or(0, |b| keys.hash(&b.four().bytes())));
+        self.six.insert(six, slot);
+        self.four.insert(four, slot);
         slot
     }
 
@@ -209,14 +215,8 @@ impl Bibs {
     pub fn remove(&mut self, slot: u32) -> Option<Bib> {
         let bib = self.slab.remove(slot)?;
         self.counts[bib.six.protocol as usize - 1] -= 1;
-        for (table, hash) in [
-            (&mut self.six, self.keys.hash(&bib.six.bytes())),
-            (&mut self.four, self.keys.hash(&bib.four().bytes())),
-        ] {
-            if let Ok(entry) = table.find_entry(hash, |&s| s == slot) {
-                entry.remove();
-            }
-        }
+        self.six.remove(bib.six.hash(&self.keys), slot);
+        self.four.remove(bib.four().hash(&self.keys), slot);
         Some(bib)
     }
 
@@ -239,14 +239,9 @@ impl Bibs {
         }
         self.six.clear();
         self.four.clear();
-        let (slab, keys) = (&self.slab, &self.keys);
-        for (slot, bib) in slab.iter() {
-            let rehash = |s: u32| slab.get(s).map_or(0, |b| keys.hash(&b.six.bytes()));
-            self.six
-                .insert_unique(keys.hash(&bib.six.bytes()), slot, |&s| rehash(s));
-            let rehash = |s: u32| slab.get(s).map_or(0, |b| keys.hash(&b.four().bytes()));
-            self.four
-                .insert_unique(keys.hash(&bib.four().bytes()), slot, |&s| rehash(s));
+        for (slot, bib) in self.slab.iter() {
+            self.six.insert(bib.six.hash(&self.keys), slot);
+            self.four.insert(bib.four().hash(&self.keys), slot);
         }
     }
 

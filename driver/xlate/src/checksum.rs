@@ -41,7 +41,7 @@ pub fn sum6(address: Ipv6Addr) -> u64 {
 /// Folds a sum to 16 bits. Zero only if every word was zero.
 #[inline]
 pub const fn fold(mut total: u64) -> u16 {
-    total = (total >> 32) + (total & 0xffff_ffff);
+    // At most 33 bits, then 18, then 0x1_0001, then 16.
     total = (total >> 32) + (total & 0xffff_ffff);
     total = (total >> 16) + (total & 0xffff);
     total = (total >> 16) + (total & 0xffff);
@@ -67,6 +67,30 @@ pub const fn update(checksum: u16, old: u64, new: u64) -> u16 {
     } else {
         result
     }
+}
+
+/// As [`update`], for sums below 2^40 of which the new one is not 0.
+///
+/// Which byte of a word is the first makes no difference as long as all words agree (RFC 1071 section 2 (B)), so this works
+/// on words as they lie in memory, too.
+#[inline]
+pub const fn exchange(checksum: u16, old: u64, new: u64) -> u16 {
+    // A multiple of 0xffff that no sum exceeds makes the difference positive, and folds to nothing.
+    !fold(!checksum as u64 + (0xffff << 40) - old + new)
+}
+
+/// Sum of the words of 16 bytes as they lie in memory, on a machine with the low byte first.
+#[inline]
+pub fn sum6_raw(address: [u8; 16]) -> u64 {
+    let bits = u128::from_le_bytes(address);
+    let (low, high) = (bits as u64, (bits >> 64) as u64);
+    (low & 0xffff_ffff) + (low >> 32) + (high & 0xffff_ffff) + (high >> 32)
+}
+
+/// Sum of the words of four bytes, as [`sum6_raw`].
+#[inline]
+pub fn sum4_raw(address: [u8; 4]) -> u64 {
+    u64::from(u32::from_le_bytes(address))
 }
 
 /// Sum of the IPv6 pseudo header (RFC 8200 section 8.1).
@@ -114,6 +138,29 @@ mod tests {
             message[4..8].copy_from_slice(&words);
             assert_eq!(update(before, old, sum(&words)), finish(sum(&message)), "{words:?}");
         }
+    }
+
+    #[test]
+    fn exchange_is_update() {
+        let sums = [0, 1, 0xfffe, 0xffff, 0x1_0000, 0x1_fffe, 0xffff_ffff, 0xff_ffff_ffff];
+        for checksum in [0, 1, 0x1234, 0xfffe, 0xffff] {
+            for old in sums {
+                for new in sums.into_iter().filter(|&new| new > 0) {
+                    let both = (exchange(checksum, old, new), update(checksum, old, new));
+                    assert_eq!(both.0, both.1, "{checksum:#x} {old:#x} {new:#x}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_bytes_makes_no_difference() {
+        let address: Ipv6Addr = "2001:db8::1:ffff".parse().unwrap();
+        assert_eq!(fold(sum6(address)).swap_bytes(), fold(sum6_raw(address.octets())));
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        assert_eq!(fold(sum4(address)).swap_bytes(), fold(sum4_raw(address.octets())));
+        let swapped = exchange(0x1234, fold(sum4_raw(address.octets())).into(), 0x0203);
+        assert_eq!(swapped.swap_bytes(), update(0x3412, sum4(address), 0x0302));
     }
 
     #[test]

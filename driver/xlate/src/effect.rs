@@ -103,6 +103,8 @@ pub enum Event {
 pub struct Effects {
     list: Vec<Effect>,
     arena: Vec<u8>,
+    /// Length of `list` after each packet of a batch.
+    ends: Vec<usize>,
 }
 
 impl Effects {
@@ -115,11 +117,26 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.arena.clear();
+        self.ends.clear();
     }
 
     /// The effects, in the order they must be performed.
     pub fn iter(&self) -> std::slice::Iter<'_, Effect> {
         self.list.iter()
+    }
+
+    /// The effects of each packet of [`crate::Nat64::step_batch`], in the order of the packets; nothing for packets of
+    /// [`crate::Nat64::step`].
+    pub fn packets(&self) -> impl ExactSizeIterator<Item = &[Effect]> {
+        self.ends.iter().enumerate().map(|(packet, &end)| {
+            let start = packet.checked_sub(1).map_or(0, |before| self.ends[before]);
+            &self.list[start..end]
+        })
+    }
+
+    /// The packet in hand has no more effects.
+    pub(crate) fn end_packet(&mut self) {
+        self.ends.push(self.list.len());
     }
 
     /// Whether there is nothing to do.
@@ -171,6 +188,27 @@ impl Effects {
             });
         }
         Ok(())
+    }
+
+    /// Adds a `Send` of a translated packet, a header and what is behind it; returns the latter, to be corrected.
+    #[inline(always)]
+    pub(crate) fn send_headed<const N: usize>(
+        &mut self,
+        unit: usize,
+        direction: Direction,
+        header: &[u8; N],
+        payload: &[u8],
+    ) -> &mut [u8] {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(header);
+        self.arena.extend_from_slice(payload);
+        let end = self.arena.len();
+        self.list.push(Effect::Send {
+            unit,
+            bytes: start..end,
+            translated: Some(direction),
+        });
+        self.arena.get_mut(start + N..).unwrap_or_default()
     }
 
     /// Adds a `Send` of these bytes.

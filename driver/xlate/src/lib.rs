@@ -17,6 +17,7 @@ pub mod extension;
 pub mod fragment;
 pub mod icmp;
 pub mod icmp_error;
+mod index;
 pub mod keyed;
 pub mod packet;
 pub mod policy;

@@ -2,13 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nat64_layout::{Protocol, Reason};
+use nat64_layout::{Direction, Protocol, Reason};
 
-use crate::config::{Action, Config, Match, Pool, PrefixMatch, ServiceSet, Term, Translate, WellKnownPrefix};
+use crate::config::{Action, Config, Match, Pool, PrefixMatch, Refresh, ServiceSet, Term, Translate, WellKnownPrefix};
 use crate::effect::Time;
 use crate::pool::deterministic::{Deterministic, DeterministicError};
 use crate::pool::MAX_ADDRESSES;
-use crate::rfc6052::{is_documentation, is_global, Pref64, Pref64Error};
+use crate::rfc6052::{is_documentation, is_global, Pref64, Pref64Error, NOT_GLOBAL};
 
 /// Addresses that are never used for NAT (reserved, loopback, multicast).
 const RESERVED: [(Ipv4Addr, u8); 9] = [
@@ -171,6 +171,8 @@ pub struct TermPolicy {
     pub prefix: Option<u16>,
     /// Computed ports.
     pub deterministic: Option<Deterministic>,
+    /// `mapping-refresh`: whether packets refresh a session, by direction.
+    refresh: [bool; 2],
 }
 
 /// A service set, worked out.
@@ -199,6 +201,45 @@ pub struct Policy {
     pub sets: Vec<SetPolicy>,
     /// All different prefixes.
     pub prefixes: Vec<Pref64>,
+    /// By unit and by service set: what every packet asks for, side by side.
+    units: Vec<UnitPolicy>,
+    ways: Vec<Way>,
+    /// No address of ours is below the first or above the second.
+    bounds: (u32, u32),
+}
+
+/// What every packet that arrives on a unit asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnitPolicy {
+    /// Service set that serves the unit.
+    pub set: u16,
+    /// [`crate::config::Unit::inside`].
+    pub inside: bool,
+    /// [`crate::config::Unit::outside`].
+    pub outside: bool,
+    /// [`crate::config::Unit::mtu`].
+    pub mtu: u16,
+    /// The prefix of the set if it has only one, and its index.
+    only: Option<(Pref64, u16)>,
+    /// Bit n: every address whose first octet is n is a server's, no pool's, and may stand under `only`.
+    servers: [u64; 4],
+}
+
+/// What every packet through a service set asks for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Unit that IPv4 packets leave by.
+    pub outside_unit: usize,
+    /// Its MTU.
+    pub mtu4: u16,
+    /// [`crate::config::DfPolicy::clear_max`].
+    pub df_clear_max: u16,
+    /// [`ServiceSet::tos_override`].
+    pub tos_override: Option<u8>,
+    /// [`ServiceSet::ipv6_mtu`].
+    pub lowest_mtu6: u16,
+    /// [`ServiceSet::no_v6_frag_header`].
+    pub keep_whole: bool,
 }
 
 /// What a rule says about a packet.
@@ -269,12 +310,95 @@ impl Policy {
                 });
             }
         }
+        let ranges = || sets.iter().flat_map(|set| &set.ranges);
+        let bounds = (
+            ranges().map(|range| range.0).min().unwrap_or(u32::MAX),
+            ranges().map(|range| range.1).max().unwrap_or(0),
+        );
+        let units = config.units.iter().zip(&unit_sets).map(|(unit, set)| UnitPolicy {
+            // Nothing is asked of a set that is not there.
+            set: set.unwrap_or(0),
+            inside: unit.inside && set.is_some(),
+            outside: unit.outside && set.is_some(),
+            mtu: unit.mtu,
+            only: set.and_then(|set| {
+                let &[index] = &sets[usize::from(set)].prefixes[..] else {
+                    return None;
+                };
+                Some((prefixes[usize::from(index)], index))
+            }),
+            servers: servers(bounds),
+        });
+        let ways = config.service_sets.iter().map(|set| Way {
+            outside_unit: set.outside_unit,
+            mtu4: config.units[set.outside_unit].mtu,
+            df_clear_max: set.df.clear_max(),
+            tos_override: set.tos_override,
+            lowest_mtu6: set.ipv6_mtu,
+            keep_whole: set.no_v6_frag_header,
+        });
         Ok(Self {
+            units: units.collect(),
+            ways: ways.collect(),
+            bounds,
             config,
             unit_sets,
             sets,
             prefixes,
         })
+    }
+
+    /// What packets of a unit ask for; `None`: no such unit.
+    #[inline]
+    pub(crate) fn unit(&self, unit: usize) -> Option<&UnitPolicy> {
+        self.units.get(unit)
+    }
+
+    /// Prefix and server of a plain packet of a client. `None` for what needs more questions: a source in a prefix of the
+    /// set, no prefix, an address that is no host's, that may be one of ours, or that may not stand under the prefix.
+    #[inline(always)]
+    pub(crate) fn plain_destination(&self, unit: &UnitPolicy, src: Ipv6Addr, dst: Ipv6Addr) -> Option<(u16, Ipv4Addr)> {
+        if let Some((prefix, index)) = unit.only {
+            let remote = prefix.extract(dst)?;
+            if prefix.contains(src) {
+                return None;
+            }
+            let octet = usize::from(remote.octets()[0]);
+            if unit.servers[octet / 64] >> (octet % 64) & 1 != 0 {
+                return Some((index, remote));
+            }
+        }
+        self.plain_destination_in_full(unit, src, dst)
+    }
+
+    fn plain_destination_in_full(&self, unit: &UnitPolicy, src: Ipv6Addr, dst: Ipv6Addr) -> Option<(u16, Ipv4Addr)> {
+        if self.in_prefix(unit.set, src) {
+            return None;
+        }
+        let (prefix, remote) = self.destination(unit.set, dst)?;
+        let plain = is_host4(remote) && !self.within_bounds(remote) && self.may_embed(unit.set, prefix, remote);
+        plain.then_some((prefix, remote))
+    }
+
+    /// What packets through a service set ask for.
+    #[inline]
+    pub(crate) fn way(&self, set: u16) -> Option<&Way> {
+        self.ways.get(usize::from(set))
+    }
+
+    /// Whether packets of a direction refresh the sessions of a term.
+    #[inline]
+    pub(crate) fn refreshes(&self, set: u16, term: u16, direction: Direction) -> bool {
+        self.sets
+            .get(usize::from(set))
+            .and_then(|set| set.terms.get(usize::from(term)))
+            .is_none_or(|term| term.refresh[direction as usize])
+    }
+
+    /// Whether an address lies between the lowest and the highest of all pools: outside of these nobody owns it.
+    #[inline]
+    pub(crate) fn within_bounds(&self, address: Ipv4Addr) -> bool {
+        (self.bounds.0..=self.bounds.1).contains(&u32::from(address))
     }
 
     /// Service set that serves packets of a unit.
@@ -317,6 +441,7 @@ impl Policy {
     }
 
     /// Whether RFC 6052 section 3.1 lets the prefix represent the address in this set.
+    #[inline]
     pub fn may_embed(&self, set: u16, prefix: u16, address: Ipv4Addr) -> bool {
         let allowed = match self.set(set).well_known_prefix {
             WellKnownPrefix::Any => return true,
@@ -329,7 +454,11 @@ impl Policy {
     }
 
     /// The service set a pool address belongs to, `first` if it is one of its own.
+    #[inline]
     pub fn pool_owner(&self, first: u16, address: Ipv4Addr) -> Option<u16> {
+        if !self.within_bounds(address) {
+            return None;
+        }
         if self.sets[usize::from(first)].owns(address) {
             return Some(first);
         }
@@ -469,6 +598,7 @@ impl SetPolicy {
             return Ok(TermPolicy {
                 prefix: None,
                 deterministic: None,
+                refresh: [true; 2],
             });
         };
         let pref64 = Pref64::new(translate.pref64, translate.pref64_length).map_err(|source| ConfigError::Pref64 {
@@ -507,6 +637,11 @@ impl SetPolicy {
         Ok(TermPolicy {
             prefix: Some(prefix),
             deterministic,
+            refresh: match translate.mapping_refresh {
+                Refresh::Inbound => [false, true],
+                Refresh::Outbound => [true, false],
+                Refresh::Both => [true; 2],
+            },
         })
     }
 
@@ -533,6 +668,32 @@ impl Translate {
             .max_by_key(|(_, length, except)| (*length, *except))
             .is_some_and(|(_, _, except)| !except)
     }
+}
+
+/// Whether an IPv4 address can be a host's: not 0/8, 127/8, multicast, class E or broadcast.
+#[inline]
+pub(crate) fn is_host4(address: Ipv4Addr) -> bool {
+    !matches!(address.octets()[0], 0 | 127 | 224..=255)
+}
+
+/// [`UnitPolicy::servers`] under any prefix: octets of which no address is private or reserved, outside `bounds`.
+fn servers(bounds: (u32, u32)) -> [u64; 4] {
+    let mut bits = [0; 4];
+    for octet in 0..=255u8 {
+        let networks = NOT_GLOBAL.iter().any(|(network, length)| {
+            let shorter = (*length).min(8);
+            in_network(
+                Ipv4Addr::new(octet, 0, 0, 0),
+                Ipv4Addr::new(network.octets()[0], 0, 0, 0),
+                shorter,
+            )
+        });
+        let ours = (bounds.0 >> 24..=bounds.1 >> 24).contains(&u32::from(octet));
+        if !networks && !ours {
+            bits[usize::from(octet) / 64] |= 1 << (octet % 64);
+        }
+    }
+    bits
 }
 
 fn in_network(address: Ipv4Addr, network: Ipv4Addr, length: u8) -> bool {

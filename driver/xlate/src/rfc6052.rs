@@ -19,6 +19,7 @@ use thiserror::Error;
 /// The well-known prefix 64:ff9b::/96.
 pub const WELL_KNOWN: Pref64 = Pref64 {
     address: 0x0064_ff9b << 96,
+    mask: u128::MAX << 32,
     length: 96,
 };
 
@@ -29,6 +30,8 @@ const U_OCTET: u128 = 0xff << 56;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pref64 {
     address: u128,
+    /// The first `length` bits.
+    mask: u128,
     length: u8,
 }
 
@@ -73,7 +76,11 @@ impl Pref64 {
         if bits & U_OCTET != 0 {
             return Err(Pref64Error::ReservedOctet { address });
         }
-        Ok(Self { address: bits, length })
+        Ok(Self {
+            address: bits,
+            mask: u128::MAX << (128 - u32::from(length)),
+            length,
+        })
     }
 
     /// First address of the prefix.
@@ -94,7 +101,7 @@ impl Pref64 {
     /// Whether an address lies in the prefix.
     #[inline]
     pub fn contains(&self, address: Ipv6Addr) -> bool {
-        (u128::from(address) ^ self.address) >> (128 - u32::from(self.length)) == 0
+        (u128::from(address) ^ self.address) & self.mask == 0
     }
 
     /// The IPv6 address that stands for `address`.
@@ -168,6 +175,7 @@ fn in_none(networks: &[(Ipv4Addr, u8)], address: Ipv4Addr) -> bool {
 }
 
 /// Whether an IPv4 address is global, so that it may appear under the well-known prefix by the letter of RFC 6052.
+#[inline]
 pub fn is_global(address: Ipv4Addr) -> bool {
     // Asked for every packet; most first octets have no network that is not global.
     !matches!(

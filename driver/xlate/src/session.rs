@@ -6,13 +6,13 @@
 
 use std::net::Ipv4Addr;
 
-use hashbrown::HashTable;
 use nat64_layout::{Direction, Protocol};
 
 use crate::bib::{Bib, Bibs, NONE};
 use crate::effect::{SessionId, Time};
+use crate::index::Index;
 use crate::keyed::Keyed;
-use crate::slab::Slab;
+use crate::slab::{Chunks, Slab};
 use crate::tcp::State;
 
 /// What an IPv6 packet of a session carries.
@@ -31,25 +31,19 @@ pub struct Tuple6 {
 }
 
 impl Tuple6 {
-    fn bytes(&self) -> [u8; 29] {
-        let mut bytes = [0; 29];
-        bytes[0] = self.protocol as u8;
-        bytes[1..3].copy_from_slice(&self.unit.to_le_bytes());
-        bytes[3..5].copy_from_slice(&self.prefix.to_le_bytes());
-        bytes[5..21].copy_from_slice(&self.client.0.octets());
-        bytes[21..23].copy_from_slice(&self.client.1.to_le_bytes());
-        bytes[23..27].copy_from_slice(&self.remote.0.octets());
-        bytes[27..29].copy_from_slice(&self.remote.1.to_le_bytes());
-        bytes
+    #[inline(always)]
+    pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
+        let client = u128::from(self.client.0);
+        let ports = u64::from(self.client.1) << 16 | u64::from(self.remote.1);
+        let remote = u64::from(u32::from(self.remote.0)) << 32 | ports;
+        let place = self.protocol as u64 | u64::from(self.unit) << 8 | u64::from(self.prefix) << 24;
+        keys.words([client as u64, (client >> 64) as u64, remote], place, 5)
     }
 }
 
-fn remote_bytes(bib: u32, remote: (Ipv4Addr, u16)) -> [u8; 10] {
-    let mut bytes = [0; 10];
-    bytes[..4].copy_from_slice(&bib.to_le_bytes());
-    bytes[4..8].copy_from_slice(&remote.0.octets());
-    bytes[8..].copy_from_slice(&remote.1.to_le_bytes());
-    bytes
+fn hash_remote(keys: &Keyed, bib: u32, remote: (Ipv4Addr, u16)) -> u64 {
+    let address = u64::from(u32::from(remote.0));
+    keys.words([u64::from(bib) << 32 | address], u64::from(remote.1), 2)
 }
 
 /// What is true of a session.
@@ -83,8 +77,10 @@ impl Flags {
 /// one or two.
 const WALKED: u32 = 4;
 
-/// A session.
+/// A session: all that its packets read and write, in one cache line. What only its beginning and end touch is in
+/// [`Links`].
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub struct Session {
     /// Its binding.
     pub bib: u32,
@@ -109,8 +105,16 @@ pub struct Session {
     pub packets: [u64; 2],
     /// Bytes seen here, by direction.
     pub bytes: [u64; 2],
-    pub(crate) next: u32,
-    pub(crate) previous: u32,
+}
+
+const _: () = assert!(size_of::<Session>() == 64);
+
+/// Of each place of the slab: the neighbours of its session in the list of the binding, and the times it was emptied.
+#[derive(Clone, Debug)]
+struct Links {
+    next: u32,
+    previous: u32,
+    generation: u32,
 }
 
 impl Session {
@@ -141,14 +145,14 @@ impl Session {
 #[derive(Debug)]
 pub struct Sessions {
     slab: Slab<Session>,
-    /// Times each place of the slab was emptied.
-    generations: Vec<u32>,
-    six: HashTable<u32>,
+    links: Chunks<Links>,
+    six: Index,
     /// By binding and server: the sessions that are [`Flags::INDEXED`].
-    remote: HashTable<u32>,
+    remote: Index,
     keys: Keyed,
 }
 
+#[inline]
 fn tuple6(bibs: &Bibs, session: &Session) -> Option<Tuple6> {
     let bib = bibs.get(session.bib)?;
     Some(Tuple6 {
@@ -161,13 +165,13 @@ fn tuple6(bibs: &Bibs, session: &Session) -> Option<Tuple6> {
 }
 
 impl Sessions {
-    /// No session.
-    pub fn new(keys: Keyed) -> Self {
+    /// No session; the tables are at their best with up to `most`.
+    pub fn new(keys: Keyed, most: usize) -> Self {
         Self {
             slab: Slab::default(),
-            generations: Vec::new(),
-            six: HashTable::new(),
-            remote: HashTable::new(),
+            links: Chunks::default(),
+            six: Index::new(most),
+            remote: Index::new(most / 4),
             keys,
         }
     }
@@ -183,17 +187,39 @@ impl Sessions {
     }
 
     /// The session of an IPv6 packet.
+    #[inline]
     pub fn find6(&self, bibs: &Bibs, tuple: &Tuple6) -> Option<u32> {
-        self.six
-            .find(self.keys.hash(&tuple.bytes()), |&slot| {
-                self.slab.get(slot).is_some_and(|session| {
-                    session.remote == tuple.remote && tuple6(bibs, session).is_some_and(|other| other == *tuple)
-                })
-            })
-            .copied()
+        self.find6_hashed(bibs, tuple, tuple.hash(&self.keys))
+    }
+
+    /// As [`Sessions::find6`], with the hash of the tuple.
+    #[inline]
+    pub(crate) fn find6_hashed(&self, bibs: &Bibs, tuple: &Tuple6, hash: u64) -> Option<u32> {
+        self.six.find(hash, |slot| self.is6(bibs, slot, tuple))
+    }
+
+    /// Whether the session with this number has this tuple.
+    #[inline]
+    pub(crate) fn is6(&self, bibs: &Bibs, slot: u32, tuple: &Tuple6) -> bool {
+        self.slab.get(slot).is_some_and(|session| {
+            session.remote == tuple.remote && tuple6(bibs, session).is_some_and(|other| other == *tuple)
+        })
+    }
+
+    /// The index of the IPv6 tuples.
+    #[inline]
+    pub(crate) const fn index6(&self) -> &Index {
+        &self.six
+    }
+
+    /// Asks for a session, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.slab.prefetch(slot);
     }
 
     /// The session of a binding with a server.
+    #[inline]
     pub fn find_remote(&self, bibs: &Bibs, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
         let mut slot = bibs.get(bib)?.first;
         while let Some(session) = self.slab.get(slot) {
@@ -204,98 +230,90 @@ impl Sessions {
             if session.remote == remote {
                 return Some(slot);
             }
-            slot = session.next;
+            slot = self.next(slot);
         }
         None
     }
 
     fn find_indexed(&self, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
-        self.remote
-            .find(self.keys.hash(&remote_bytes(bib, remote)), |&slot| {
-                self.slab
-                    .get(slot)
-                    .is_some_and(|session| session.bib == bib && session.remote == remote)
-            })
-            .copied()
+        self.remote.find(hash_remote(&self.keys, bib, remote), |slot| {
+            self.slab
+                .get(slot)
+                .is_some_and(|session| session.bib == bib && session.remote == remote)
+        })
+    }
+
+    /// The session behind one in the list of its binding.
+    fn next(&self, slot: u32) -> u32 {
+        self.links.get(slot).map_or(NONE, |links| links.next)
     }
 
     /// Adds a session whose tuples do not exist yet (the caller looked), to its binding's list: the first few at the
     /// head, the indexed ones behind them.
     pub fn insert(&mut self, bibs: &mut Bibs, mut session: Session) -> Option<u32> {
-        let tuple = tuple6(bibs, &session)?;
+        let hash = tuple6(bibs, &session)?.hash(&self.keys);
         let (bib, remote) = (session.bib, session.remote);
         let entry = bibs.get_mut(bib)?;
         let indexed = entry.sessions >= WALKED;
         session.flags.set(Flags::INDEXED, indexed);
-        session.previous = NONE;
-        session.next = entry.first;
+        let (mut before, mut after) = (NONE, entry.first);
         // At most WALKED steps: more were never added without an index.
-        while let Some(other) = self
+        while self
             .slab
-            .get(session.next)
-            .filter(|other| indexed && !other.flags.has(Flags::INDEXED))
+            .get(after)
+            .is_some_and(|other| indexed && !other.flags.has(Flags::INDEXED))
         {
-            session.previous = session.next;
-            session.next = other.next;
+            before = after;
+            after = self.next(after);
         }
         entry.sessions += 1;
         entry.inbound += u32::from(session.inbound());
-        let (before, after) = (session.previous, session.next);
         let slot = self.slab.insert(session);
-        if self.generations.len() <= slot as usize {
-            self.generations.push(0);
+        match self.links.get_mut(slot) {
+            Some(links) => (links.next, links.previous) = (after, before),
+            None => self.links.push(Links {
+                next: after,
+                previous: before,
+                generation: 0,
+            }),
         }
-        match self.slab.get_mut(before) {
+        match self.links.get_mut(before) {
             Some(before) => before.next = slot,
             None => entry.first = slot,
         }
-        if let Some(after) = self.slab.get_mut(after) {
+        if let Some(after) = self.links.get_mut(after) {
             after.previous = slot;
         }
-        let (slab, keys, bibs) = (&self.slab, &self.keys, &*bibs);
-        // Every indexed slot is in use, so the zeros are never taken.
-        self.six.insert_unique(keys.hash(&tuple.bytes()), slot, |&s| {
-            slab.get(s)
-                .and_then(|other| tuple6(bibs, other))
-                .map_or(0, |t| keys.hash(&t.bytes()))
-        });
+        self.six.insert(hash, slot);
         if indexed {
-            self.remote
-                .insert_unique(keys.hash(&remote_bytes(bib, remote)), slot, |&s| {
-                    slab.get(s)
-                        .map_or(0, |other| keys.hash(&remote_bytes(other.bib, other.remote)))
-                });
+            self.remote.insert(hash_remote(&self.keys, bib, remote), slot);
         }
         Some(slot)
     }
 
     /// Takes a session out; its binding, which is still there, loses it from its list.
     pub fn remove(&mut self, bibs: &mut Bibs, slot: u32) -> Option<Session> {
-        let tuple = tuple6(bibs, self.slab.get(slot)?)?;
+        let hash = tuple6(bibs, self.slab.get(slot)?)?.hash(&self.keys);
         let session = self.slab.remove(slot)?;
-        if let Some(generation) = self.generations.get_mut(slot as usize) {
-            *generation = generation.wrapping_add(1);
-        }
-        if let Ok(entry) = self.six.find_entry(self.keys.hash(&tuple.bytes()), |&s| s == slot) {
-            entry.remove();
-        }
+        self.six.remove(hash, slot);
         if session.flags.has(Flags::INDEXED) {
-            let hash = self.keys.hash(&remote_bytes(session.bib, session.remote));
-            if let Ok(entry) = self.remote.find_entry(hash, |&s| s == slot) {
-                entry.remove();
-            }
+            self.remote
+                .remove(hash_remote(&self.keys, session.bib, session.remote), slot);
         }
-        if let Some(after) = self.slab.get_mut(session.next) {
-            after.previous = session.previous;
+        let links = self.links.get_mut(slot)?;
+        links.generation = links.generation.wrapping_add(1);
+        let (before, after) = (links.previous, links.next);
+        if let Some(after) = self.links.get_mut(after) {
+            after.previous = before;
         }
-        if let Some(before) = self.slab.get_mut(session.previous) {
-            before.next = session.next;
+        if let Some(before) = self.links.get_mut(before) {
+            before.next = after;
         }
         if let Some(bib) = bibs.get_mut(session.bib) {
             bib.sessions -= 1;
             bib.inbound -= u32::from(session.inbound());
             if bib.first == slot {
-                bib.first = session.next;
+                bib.first = after;
             }
         }
         Some(session)
@@ -327,7 +345,7 @@ impl Sessions {
     }
 
     fn generation(&self, slot: u32) -> u32 {
-        self.generations.get(slot as usize).copied().unwrap_or(0)
+        self.links.get(slot).map_or(0, |links| links.generation)
     }
 
     /// Changes sessions, keys included; [`Sessions::index`] must follow.
@@ -342,14 +360,10 @@ impl Sessions {
     /// Indexes all sessions anew by their IPv6 tuples. Bindings and servers are what they were.
     pub(crate) fn index(&mut self, bibs: &Bibs) {
         self.six.clear();
-        let (slab, keys) = (&self.slab, &self.keys);
-        let six = |slot: u32| {
-            slab.get(slot)
-                .and_then(|other| tuple6(bibs, other))
-                .map_or(0, |t| keys.hash(&t.bytes()))
-        };
-        for (slot, _) in slab.iter() {
-            self.six.insert_unique(six(slot), slot, |&s| six(s));
+        for (slot, session) in self.slab.iter() {
+            if let Some(tuple) = tuple6(bibs, session) {
+                self.six.insert(tuple.hash(&self.keys), slot);
+            }
         }
     }
 

@@ -1,4 +1,9 @@
-//! Entries with numbers: a vector whose free places are used again.
+//! Entries with numbers: chunks of places, whose free ones are used again.
+//!
+//! A slab grows by a chunk, never by moving what it holds, so that no insertion takes long; the chunk is two megabytes for
+//! a record of a cache line, the size of a large page.
+
+use prefetch_index::prefetch_index;
 
 const NONE: u32 = u32::MAX;
 
@@ -11,6 +16,7 @@ enum Place<T> {
 }
 
 impl<T> Place<T> {
+    #[inline]
     const fn entry(&self) -> Option<&T> {
         match self {
             Self::Used(entry) => Some(entry),
@@ -18,6 +24,7 @@ impl<T> Place<T> {
         }
     }
 
+    #[inline]
     const fn entry_mut(&mut self) -> Option<&mut T> {
         match self {
             Self::Used(entry) => Some(entry),
@@ -26,10 +33,78 @@ impl<T> Place<T> {
     }
 }
 
+/// A vector in chunks: places keep their addresses while it grows.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunks<T> {
+    chunks: Vec<Vec<T>>,
+}
+
+/// Places of a chunk, as a power of two.
+const CHUNK_BITS: u32 = 15;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+impl<T> Default for Chunks<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new() }
+    }
+}
+
+impl<T> Chunks<T> {
+    /// Places.
+    pub fn len(&self) -> usize {
+        match self.chunks.split_last() {
+            Some((last, full)) => full.len() * CHUNK + last.len(),
+            None => 0,
+        }
+    }
+
+    /// Adds a place at the end.
+    pub fn push(&mut self, entry: T) {
+        if self.chunks.last().is_none_or(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        if let Some(last) = self.chunks.last_mut() {
+            last.push(entry);
+        }
+    }
+
+    /// The place with this number.
+    #[inline]
+    pub fn get(&self, at: u32) -> Option<&T> {
+        self.chunks.get(at as usize >> CHUNK_BITS)?.get(at as usize % CHUNK)
+    }
+
+    /// Asks for the place with this number, without waiting for it.
+    #[inline]
+    pub fn prefetch(&self, at: u32) {
+        if let Some(chunk) = self.chunks.get(at as usize >> CHUNK_BITS) {
+            prefetch_index(chunk, at as usize % CHUNK);
+        }
+    }
+
+    /// The place with this number.
+    #[inline]
+    pub fn get_mut(&mut self, at: u32) -> Option<&mut T> {
+        self.chunks
+            .get_mut(at as usize >> CHUNK_BITS)?
+            .get_mut(at as usize % CHUNK)
+    }
+
+    /// All places in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten()
+    }
+
+    /// All places in order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flatten()
+    }
+}
+
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub struct Slab<T> {
-    places: Vec<Place<T>>,
+    places: Chunks<Place<T>>,
     free: u32,
     used: usize,
 }
@@ -37,7 +112,7 @@ pub struct Slab<T> {
 impl<T> Default for Slab<T> {
     fn default() -> Self {
         Self {
-            places: Vec::new(),
+            places: Chunks::default(),
             free: NONE,
             used: 0,
         }
@@ -58,7 +133,7 @@ impl<T> Slab<T> {
     /// Adds an entry and returns its number.
     pub fn insert(&mut self, entry: T) -> u32 {
         self.used += 1;
-        if let Some(place) = self.places.get_mut(self.free as usize) {
+        if let Some(place) = self.places.get_mut(self.free) {
             let slot = self.free;
             if let Place::Free(next) = std::mem::replace(place, Place::Used(entry)) {
                 self.free = next;
@@ -71,7 +146,7 @@ impl<T> Slab<T> {
 
     /// Takes an entry out.
     pub fn remove(&mut self, slot: u32) -> Option<T> {
-        let place = self.places.get_mut(slot as usize)?;
+        let place = self.places.get_mut(slot)?;
         place.entry()?;
         match std::mem::replace(place, Place::Free(self.free)) {
             Place::Used(entry) => {
@@ -86,13 +161,19 @@ impl<T> Slab<T> {
     /// The entry with this number.
     #[inline]
     pub fn get(&self, slot: u32) -> Option<&T> {
-        self.places.get(slot as usize)?.entry()
+        self.places.get(slot)?.entry()
     }
 
     /// The entry with this number.
     #[inline]
     pub fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
-        self.places.get_mut(slot as usize)?.entry_mut()
+        self.places.get_mut(slot)?.entry_mut()
+    }
+
+    /// Asks for the place with this number, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.places.prefetch(slot);
     }
 
     /// All entries.

@@ -228,25 +228,20 @@ pub(crate) fn build4(
     src: Ipv4Addr,
     dst: Ipv4Addr,
 ) -> [u8; IPV4_HEADER] {
-    // The sum is made from the fields: reading back bytes just written would wait for them.
-    let sum = 0x4500
-        + u64::from(tos)
-        + u64::from(total)
-        + u64::from(ident)
-        + u64::from(flags)
-        + (u64::from(ttl) << 8)
-        + u64::from(protocol)
-        + checksum::sum4(src)
-        + checksum::sum4(dst);
+    // Made as words, and summed as words in the order of memory: reading back bytes just written would wait for them.
+    let front = 0x45 << 56 | u64::from(tos) << 48 | u64::from(total) << 32 | u64::from(ident) << 16 | u64::from(flags);
+    let front = front.to_be_bytes();
+    let words = u64::from_le_bytes(front);
+    let sum = (words >> 32)
+        + (words & 0xffff_ffff)
+        + u64::from(u16::from_le_bytes([ttl, protocol]))
+        + checksum::sum4_raw(src.octets())
+        + checksum::sum4_raw(dst.octets());
     let mut header = [0; IPV4_HEADER];
-    header[0] = 0x45;
-    header[1] = tos;
-    header[2..4].copy_from_slice(&total.to_be_bytes());
-    header[4..6].copy_from_slice(&ident.to_be_bytes());
-    header[6..8].copy_from_slice(&flags.to_be_bytes());
+    header[..8].copy_from_slice(&front);
     header[8] = ttl;
     header[9] = protocol;
-    header[10..12].copy_from_slice(&checksum::finish(sum).to_be_bytes());
+    header[10..12].copy_from_slice(&checksum::finish(sum).to_le_bytes());
     header[12..16].copy_from_slice(&src.octets());
     header[16..20].copy_from_slice(&dst.octets());
     header

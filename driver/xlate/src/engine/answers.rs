@@ -13,6 +13,15 @@ use crate::packet::{Packet4, Packet6};
 use crate::tcp;
 use crate::translate::{Options4, Options6};
 
+/// Another Identification, behind `last`: no two packets in a row have the same, and an observer cannot tell how many we
+/// sent.
+#[inline]
+pub(super) fn next_ident(last: &mut u16) -> u16 {
+    // A full-period generator over 16 bits; the start comes from the seed.
+    *last = last.wrapping_mul(25173).wrapping_add(13849);
+    *last
+}
+
 impl Nat64 {
     /// What a packet ends for when it is not answered, because of `why`: a reason that says "was answered" would not be
     /// true.
@@ -121,11 +130,9 @@ impl Nat64 {
             .unwrap_or(target)
     }
 
-    /// Another Identification: no two packets in a row have the same, and an observer cannot tell how many we sent.
+    /// Another Identification.
     pub(super) fn next_ident(&mut self) -> u16 {
-        // A full-period generator over 16 bits; the start comes from the seed.
-        self.ident = self.ident.wrapping_mul(25173).wrapping_add(13849);
-        self.ident
+        next_ident(&mut self.ident)
     }
 
     /// How packets of a client are translated.

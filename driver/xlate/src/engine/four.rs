@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Direction, Protocol, Reason};
 
-use super::six::{is_host4, of_later_fragment};
+use super::six::of_later_fragment;
 use super::syns::{SynKey, MAX_SYN};
 use super::Nat64;
 use crate::bib::Key4;
@@ -15,6 +15,7 @@ use crate::fragment::Outcome;
 use crate::icmp::error_four_to_six_with;
 use crate::icmp_error::Error4;
 use crate::packet::{Packet4, Transport, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::policy::is_host4;
 use crate::tcp::State;
 use crate::translate::{four_to_six, To6};
 

@@ -16,9 +16,11 @@
 
 mod adopt;
 mod answers;
+mod batch;
 mod drain;
 mod explain;
 mod four;
+mod plain;
 mod reconfigure;
 mod six;
 mod state;
@@ -196,8 +198,8 @@ impl Nat64 {
             pools: config.pools.iter().map(|pool| Pool::new(pool, &keys)).collect(),
             inbound: vec![Inbound::default(); config.pools.len()],
             drained: Vec::new(),
-            bibs: Bibs::new(keys.clone()),
-            sessions: Sessions::new(keys.clone()),
+            bibs: Bibs::new(keys.clone(), config.limits.bibs as usize),
+            sessions: Sessions::new(keys.clone(), config.limits.sessions as usize),
             session_timers: Wheel::new(),
             bib_timers: Wheel::new(),
             syns: Syns::new(&keys),
@@ -227,7 +229,19 @@ impl Nat64 {
     }
 
     /// Takes one IP packet that arrived on a unit.
+    ///
+    /// Where several packets are at hand, [`Nat64::step_batch`] does the same in less time.
     pub fn step(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) {
+        let plain = self.read(unit, packet);
+        let hint = self.hint(&plain);
+        self.prefetch(hint);
+        if !self.carry(now, &plain, hint, packet, effects) {
+            self.step_in_full(now, unit, packet, effects);
+        }
+    }
+
+    /// [`Nat64::step`] for every kind of packet.
+    fn step_in_full(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) {
         let result = match packet.first().map(|byte| byte >> 4) {
             Some(6) => self.six(now, unit, packet, effects),
             Some(4) => self.four(now, unit, packet, effects),

@@ -14,6 +14,7 @@ use crate::fragment::Outcome;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
 use crate::packet::{is_extension, Packet4, Packet6, Transport, TCP_ACK, TCP_SYN};
+use crate::policy::is_host4;
 use crate::session::Tuple6;
 use crate::translate::{six_to_four, Options4, To4};
 
@@ -27,16 +28,18 @@ pub(super) struct Way6 {
 }
 
 /// Whether an IPv6 address can be a host's.
+#[inline]
 pub(super) fn is_host6(address: Ipv6Addr) -> bool {
-    let link_local = address.segments()[0] & 0xffc0 == 0xfe80;
+    let bits = u128::from(address);
+    if bits >> 125 == 1 {
+        // 2000::/3, global unicast; nearly every packet comes from there.
+        return true;
+    }
+    let link_local = bits >> 118 == 0xfe80 >> 6;
     // An IPv4-mapped address stands for an IPv4 socket within a host, never on a wire (RFC 6890).
     let mapped = address.to_ipv4_mapped().is_some();
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || link_local || mapped)
-}
-
-/// Whether an IPv4 address can be a host's: not 0/8, 127/8, multicast, class E or broadcast.
-pub(super) fn is_host4(address: Ipv4Addr) -> bool {
-    !matches!(address.octets()[0], 0 | 127 | 224..=255)
+    // 0 is the unspecified address, 1 the loopback.
+    !(bits <= 1 || address.is_multicast() || link_local || mapped)
 }
 
 /// The transport header that later fragments are looked up with: the flags of the first one count once.

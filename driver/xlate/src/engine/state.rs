@@ -8,7 +8,7 @@ use nat64_layout::{Direction, Protocol, Reason};
 use super::syns::SynKey;
 use super::Nat64;
 use crate::bib::{Bib, Key6, Scope, NONE};
-use crate::config::{EimScope, Filtering, OnConflict, Refresh};
+use crate::config::{EimScope, Filtering, OnConflict};
 use crate::effect::{Effect, Effects, Event, Time};
 use crate::policy::{nanoseconds, Matched, Unmatched};
 use crate::pool::{Lease, Request};
@@ -71,15 +71,7 @@ impl Nat64 {
             return false;
         };
         let set = self.bibs.get(session.bib).map_or(0, |bib| bib.six.service_set);
-        match self
-            .policy
-            .translate(set, session.term)
-            .map(|translate| translate.mapping_refresh)
-        {
-            Some(Refresh::Inbound) => direction == Direction::FourToSix,
-            Some(Refresh::Outbound) => direction == Direction::SixToFour,
-            Some(Refresh::Both) | None => true,
-        }
+        self.policy.refreshes(set, session.term, direction)
     }
 
     /// Re-arms the timer when it would come too late. One that comes too early is re-armed when it comes.
@@ -349,8 +341,6 @@ impl Nat64 {
             last: now,
             packets: [0; 2],
             bytes: [0; 2],
-            next: NONE,
-            previous: NONE,
         }
     }
 

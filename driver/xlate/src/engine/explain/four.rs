@@ -3,7 +3,6 @@
 use nat64_layout::{Direction, Protocol, Reason};
 
 use super::super::four::Way4;
-use super::super::six::is_host4;
 use super::super::syns::SynKey;
 use super::{describe, dropped, StageName, Verdict, Walk, Walked};
 use crate::bib::Key4;
@@ -11,6 +10,7 @@ use crate::config::{Filtering, LandAttackCheck, TcpNonSyn, UdpZeroChecksum};
 use crate::extension::Extensions;
 use crate::icmp::error_four_to_six_with;
 use crate::packet::{Packet4, Transport, TCP_ACK, TCP_RST, TCP_SYN};
+use crate::policy::is_host4;
 use crate::session::Tuple6;
 use crate::tcp::State;
 use crate::translate::{four_to_six, To6};

@@ -3,13 +3,14 @@
 use nat64_layout::{Direction, Protocol, Reason};
 
 use super::super::four::Way4;
-use super::super::six::{is_host4, is_host6, is_shortage, Way6};
+use super::super::six::{is_host6, is_shortage, Way6};
 use super::super::state::Outbound;
 use super::{describe, dropped, split, StageName, Verdict, Walk, Walked};
 use crate::config::TcpNonSyn;
 use crate::icmp::error_six_to_four_with;
 use crate::icmp_error::Error6;
 use crate::packet::{is_extension, Packet4, Packet6, Transport, TCP_SYN};
+use crate::policy::is_host4;
 use crate::session::Tuple6;
 use crate::tcp;
 use crate::translate::{six_to_four, Options4, To4};

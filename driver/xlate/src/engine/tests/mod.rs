@@ -1,6 +1,7 @@
 //! The engine from outside: packets in, effects out. Packets are made with etherparse, not by our own builder; every
 //! packet that comes out is read back and all its checksums are verified.
 
+mod batch;
 mod explain;
 mod filtering;
 mod hairpin;

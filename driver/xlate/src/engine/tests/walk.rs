@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A configuration with random behaviour. Its pools are small, so that they run out.
-fn random_config(rng: &mut StdRng) -> Config {
+pub(super) fn random_config(rng: &mut StdRng) -> Config {
     let mut config = base();
     config.units.push(unit("vlan2", 0, true));
     config.pools = vec![
@@ -89,7 +89,7 @@ fn random_config(rng: &mut StdRng) -> Config {
 const FLAGS: [&str; 8] = ["S", "S", "SA", "A", "A", "FA", "R", "SF"];
 
 /// A packet of a connection or conversation that exists.
-fn packet_of_session(rng: &mut StdRng, flow: &Flow, inside: bool) -> Vec<u8> {
+pub(super) fn packet_of_session(rng: &mut StdRng, flow: &Flow, inside: bool) -> Vec<u8> {
     let client = (flow.client.0.to_string(), flow.client.1);
     let server = (flow.remote.0.to_string(), flow.remote.1);
     let client = (client.0.as_str(), client.1);
@@ -105,7 +105,7 @@ fn packet_of_session(rng: &mut StdRng, flow: &Flow, inside: bool) -> Vec<u8> {
     }
 }
 
-fn packet_from_inside(rng: &mut StdRng, recent: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn packet_from_inside(rng: &mut StdRng, recent: &[Vec<u8>]) -> Vec<u8> {
     let client = (*[A, B, "2001:db8::c"].choose(rng).unwrap(), rng.random_range(5..9));
     let prefix = *[PREFIX, "2001:db8:65::", "2001:db8:99::"].choose(rng).unwrap();
     let servers = [
@@ -134,7 +134,7 @@ fn packet_from_inside(rng: &mut StdRng, recent: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-fn packet_from_outside(rng: &mut StdRng, lab: &Lab, recent: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn packet_from_outside(rng: &mut StdRng, lab: &Lab, recent: &[Vec<u8>]) -> Vec<u8> {
     let server = (
         *["192.0.2.1", "192.0.2.2", "192.0.2.3", "203.0.113.2"]
             .choose(rng)
@@ -163,7 +163,7 @@ fn packet_from_outside(rng: &mut StdRng, lab: &Lab, recent: &[Vec<u8>]) -> Vec<u
 }
 
 /// Spoils a packet now and then.
-fn damage(rng: &mut StdRng, packet: &mut Vec<u8>) {
+pub(super) fn damage(rng: &mut StdRng, packet: &mut Vec<u8>) {
     match rng.random_range(0..40) {
         0 => packet.truncate(rng.random_range(0..packet.len())),
         1 => {
