@@ -1,66 +1,17 @@
 //! The commit engine on a real directory: commits, rollbacks, confirmation, time, locks, refusals.
 
-use std::sync::Arc;
+#[path = "common/card.rs"]
+mod card;
+
 use std::time::Duration;
 
-use nat64_host::config::{BuildOptions, EditPath, LoadMode, Model};
+use card::Card;
+use nat64_host::config::{BuildOptions, EditPath, LoadMode};
 use nat64_host::store::{
-    Apply, ApplyError, ApplyReport, Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, Refusal,
-    SessionId, StoreError, UnixTime, ROLLBACKS,
+    Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, SessionId, StoreError, UnixTime, ROLLBACKS,
 };
 
 const SEED: &str = include_str!("../../examples/seed.conf");
-
-/// A card that remembers what it runs on, and can be told to refuse.
-#[derive(Default)]
-struct Card {
-    running: Option<Arc<Model>>,
-    prepared: usize,
-    aborted: usize,
-    refuse: bool,
-    fail: bool,
-}
-
-impl Apply for Card {
-    type Prepared = Arc<Model>;
-
-    fn prepare(&mut self, model: &Arc<Model>) -> Result<Arc<Model>, Refusal> {
-        if self.refuse {
-            return Err(Refusal {
-                card: "card0".into(),
-                reason: "it has no room".into(),
-            });
-        }
-        self.prepared += 1;
-        Ok(Arc::clone(model))
-    }
-
-    fn apply(&mut self, prepared: Arc<Model>) -> Result<ApplyReport, ApplyError> {
-        if self.fail {
-            return Err(ApplyError {
-                card: "card0".into(),
-                reason: "it does not answer".into(),
-                card_lost: false,
-            });
-        }
-        self.running = Some(prepared);
-        Ok(ApplyReport {
-            sessions_kept: 7,
-            ..ApplyReport::default()
-        })
-    }
-
-    fn abort(&mut self, _: Arc<Model>) {
-        self.aborted += 1;
-    }
-}
-
-impl Card {
-    fn pool(&self) -> Option<String> {
-        let model = self.running.as_ref()?;
-        Some(model.cards.first()?.gateway.xlate.pools[0].name.clone())
-    }
-}
 
 struct Bench {
     directory: tempfile::TempDir,

@@ -355,15 +355,28 @@ impl<F: Files> Archive<F> {
         let name = file_name(last.info.number, false);
         let old = last.file.clone();
         self.files.rename(&old, &name).map_err(io_error("rename", &old))?;
+        if let Err(error) = self.files.sync_dir() {
+            // Not certain, so not done: it is as it was, or goes away in time after all.
+            let _ = self.files.rename(&name, &old);
+            return Err(io_error("sync", ".")(error));
+        }
         if let Some(last) = self.entries.last_mut() {
             last.pending = false;
             last.file = name;
         }
-        self.files.sync_dir().map_err(io_error("sync", "."))
+        Ok(())
     }
 
-    /// Keeps a commit for later, in place of any other.
+    /// Keeps a commit for later. On an error nothing is kept.
     pub(super) fn schedule(&mut self, info: &CommitInfo, text: &str) -> Result<(), StoreError> {
+        self.write_schedule(info, text).inspect_err(|_| {
+            let _ = self.files.remove(SCHEDULED);
+            let _ = self.files.remove(SCHEDULED_STAGED);
+            let _ = self.files.sync_dir();
+        })
+    }
+
+    fn write_schedule(&mut self, info: &CommitInfo, text: &str) -> Result<(), StoreError> {
         let staged = SCHEDULED_STAGED;
         self.files
             .write(staged, &encode(info, text))

@@ -544,10 +544,9 @@ impl<F: Files> Engine<F> {
 
     /// Brings what the card ran on before back to it.
     fn back<A: Apply>(&self, apply: &mut A) -> Result<(), String> {
-        let Some(model) = &self.running else {
-            return Err("there was no configuration before".into());
-        };
-        let prepared = apply.prepare(model).map_err(|refusal| refusal.to_string())?;
+        // Before the first commit there was none, which is a configuration too.
+        let model = self.running.clone().unwrap_or_default();
+        let prepared = apply.prepare(&model).map_err(|refusal| refusal.to_string())?;
         apply.apply(prepared).map(drop).map_err(|error| error.to_string())
     }
 
