@@ -13,6 +13,7 @@ pub mod neigh;
 pub mod pci;
 pub mod plan;
 pub mod ring;
+pub mod selftest;
 pub mod table;
 #[cfg(test)]
 #[allow(missing_docs)]
@@ -26,4 +27,5 @@ pub use card::{Card, CardCounters, CardError, CardOptions};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
 pub use gateway::{Exception, Gateway, GatewayError, GatewayStats};
+pub use selftest::{self_test, Check};
 pub use transport::{open, CardSpec, DeviceError, OpenError, SpecError, Transport};

@@ -20,6 +20,7 @@ use crate::output::Outputs;
 use crate::pcap::{Capture, Merge};
 use crate::replay::{replay, Plan};
 use crate::rtl;
+use crate::serve::{self, command::ServeArgs};
 use crate::stdio::Server;
 use crate::SIDES;
 
@@ -58,6 +59,9 @@ enum Command {
     /// Send captures through a simulated card, on the clock of their time stamps.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArgs),
+    /// Serve a simulated card as a PCI device behind a socket (vfio-user), in real time.
+    #[command(after_help = serve::command::EXAMPLES)]
+    Serve(ServeArgs),
     /// Measure how many clocks a second an engine simulates.
     BenchEngine(BenchArgs),
 }
@@ -320,6 +324,11 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let (json, result) = match cli.command {
         Command::Replay(args) => (args.json, run_replay(args)),
+        Command::Serve(args) => {
+            let flag = interrupted();
+            let result = serve::command::run(&args, flag).and_then(|text| print(&text));
+            (args.json, result)
+        }
         Command::BenchEngine(args) => (args.json, run_bench(args)),
     };
     match result {

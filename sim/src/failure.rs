@@ -37,6 +37,9 @@ pub enum Failure {
     /// Configuration, engine or driver.
     #[error(transparent)]
     Device(#[from] DeviceFailure),
+    /// The served card.
+    #[error(transparent)]
+    Serve(#[from] crate::serve::ServeError),
     /// Standard input or output failed.
     #[error("{0}")]
     Pipe(std::io::Error),
@@ -57,7 +60,7 @@ impl Failure {
                     1
                 }
             }
-            Self::Output(_) | Self::Pipe(_) => 1,
+            Self::Output(_) | Self::Serve(_) | Self::Pipe(_) => 1,
             Self::Interrupted => 130,
         }
     }
@@ -70,6 +73,7 @@ impl Failure {
             Self::Events(_) => "events",
             Self::Event { source, .. } | Self::Device(source) => source.kind(),
             Self::Output(_) => "output",
+            Self::Serve(_) => "serve",
             Self::Pipe(_) => "pipe",
             Self::Interrupted => "interrupted",
         }

@@ -27,6 +27,7 @@ pub mod pcap;
 pub mod pins;
 pub mod replay;
 pub mod rtl;
+pub mod serve;
 pub mod stdio;
 pub mod summary;
 pub mod tlp;
