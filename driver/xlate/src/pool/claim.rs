@@ -7,6 +7,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use crate::effect::Event;
 use crate::pool::ports::Parity;
 
+/// Blocks that are looked at for one with a free port, so that a new subscriber costs no more than this whatever rests.
+const BLOCK_TRIES: u32 = 64;
+
 /// Why a port cannot be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
@@ -41,8 +44,8 @@ impl Pool {
         Ok(Lease::new(self, number, request.protocol, port, home))
     }
 
-    /// What [`Pool::allocate`] would answer; nothing changes. When a new block would be chosen at random and some of its
-    /// ports rest, the answer may be better than what comes.
+    /// What [`Pool::allocate`] would answer; nothing changes. When blocks are chosen at random and most of the free ones
+    /// have no free port, the answer may be another.
     ///
     /// # Errors
     /// [`PoolError`].
@@ -212,18 +215,52 @@ impl State {
         if blocks.len() >= usize::from(rules.max_blocks_per_address) {
             return Err(PoolError::SubscriberLimit);
         }
-        let number = self.check_address(0, request, home)?;
-        let free = self.addresses[number as usize]
-            .as_deref()
-            .and_then(|a| a.blocks.as_ref());
-        let index = free
-            .map_or(Some(0), |free| free.next_wrapping(0))
-            .ok_or(PoolError::Exhausted)?;
-        let (low, high) = self.block_ports(index);
-        if self.has_free(number, low, high, request) {
-            Ok(())
+        let first = self.check_address(0, request, home)?;
+        let known = self.home_index.get(&request.subscriber).copied();
+        let from = if self.block_cursor.0 == first {
+            self.block_cursor.1
         } else {
-            Err(PoolError::Exhausted)
+            0
+        };
+        let picked = self.pick_block(first, from, request, known);
+        picked.map(|_| ()).ok_or(PoolError::Exhausted)
+    }
+
+    /// A free block with a free port: of address `first`, at or behind block `from`, or of the addresses behind. A block
+    /// may be free and have no port that is: those of its last subscriber rest, or static bindings have them.
+    pub(super) fn pick_block(
+        &self,
+        first: u32,
+        from: u32,
+        request: &Request,
+        known: Option<u32>,
+    ) -> Option<(u32, u32)> {
+        let tied = request.paired && known.is_some_and(|home| self.homes[home as usize].address == first);
+        let count = self.blocks_per_address();
+        let (mut number, mut from) = (first, from);
+        let mut tries = BLOCK_TRIES;
+        loop {
+            let free = self.addresses[number as usize]
+                .as_deref()
+                .and_then(|a| a.blocks.as_ref());
+            let mut seen = None;
+            while let Some(index) = free.map_or(Some(from % count.max(1)), |free| free.next_wrapping(from)) {
+                if seen == Some(index) || tries == 0 {
+                    break;
+                }
+                seen.get_or_insert(index);
+                tries -= 1;
+                let (low, high) = self.block_ports(index);
+                if self.has_free(number, low, high, request) {
+                    return Some((number, index));
+                }
+                from = index + 1;
+            }
+            number = self.available[0].next_wrapping(number + 1)?;
+            if tied || tries == 0 || number == first {
+                return None;
+            }
+            from = 0;
         }
     }
 }

@@ -174,6 +174,8 @@ struct State {
     cursor: [u32; 3],
     /// Address and port the last sequential choice ended at.
     port_cursor: [(u32, u16); 3],
+    /// Address and block behind the last one given.
+    block_cursor: (u32, u32),
     homes: Vec<Home>,
     free_homes: Vec<u32>,
     home_index: HashMap<u128, u32, Keyed>,
@@ -208,6 +210,7 @@ impl Pool {
             draining: Vec::new(),
             cursor: [0; 3],
             port_cursor: [(0, 0); 3],
+            block_cursor: (0, 0),
             homes: Vec::new(),
             free_homes: Vec::new(),
             home_index: HashMap::with_hasher(keys.clone()),
@@ -265,6 +268,12 @@ impl Pool {
         let mut state = self.lock();
         state.advance(now);
         let number = state.number(address)?;
+        // A port that rests is nobody's. Left to rest it would be given to a client later, who could not have it.
+        let resting = |&(_, n, p, at): &(Time, u32, Protocol, u16)| (n, p, at) == (number, protocol, port);
+        if let Some(at) = state.quarantine.iter().position(resting) {
+            state.quarantine.remove(at);
+            state.give(number, protocol, port);
+        }
         state.take(number, protocol, port).then(|| {
             state.count_up(protocol);
             Lease::new(self, number, protocol, port, NO_HOME)
@@ -716,18 +725,21 @@ impl State {
             protocol: Protocol::Tcp,
             ..*request
         };
-        let number = self.choose_address(&icmp_free, known)?;
+        let first = self.choose_address(&icmp_free, known)?;
         let count = self.blocks_per_address();
-        let from = if self.config.random {
-            self.random.below(count.max(1))
-        } else {
-            0
+        let from = match self.block_cursor {
+            _ if self.config.random => self.random.below(count.max(1)),
+            (number, next) if number == first => next,
+            _ => 0,
         };
+        let (number, index) = self
+            .pick_block(first, from, request, known)
+            .ok_or(PoolError::Exhausted)?;
+        self.block_cursor = (number, index + 1);
         let address = self.addresses[number as usize].get_or_insert_default();
         let blocks = address
             .blocks
             .get_or_insert_with(|| Box::new(BitTree::new(count, true)));
-        let index = blocks.next_wrapping(from).ok_or(PoolError::Exhausted)?;
         blocks.remove(index);
         if blocks.is_empty() {
             self.available[0].remove(number);

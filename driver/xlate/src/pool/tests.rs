@@ -396,6 +396,39 @@ fn the_range_is_cut_to_whole_blocks() {
 }
 
 #[test]
+fn a_block_whose_ports_rest_is_passed_over() {
+    for random in [false, true] {
+        let mut config = config(2, (1024, 1027));
+        config.random = random;
+        config.quarantine = Duration::from_secs(120);
+        config.blocks = Some(config::PortBlocks {
+            block_size: 1,
+            max_blocks_per_address: 1,
+            active_block_timeout: Duration::ZERO,
+        });
+        let pool = pool(&config);
+        // A static binding has all of one block, seven subscribers come and go.
+        let fixed = pool.reserve(0, Ipv4Addr::new(203, 0, 113, 1), 1025, Protocol::Udp);
+        assert!(fixed.is_some());
+        for subscriber in 0..7 {
+            assert_eq!(pool.check(0, &request(subscriber)), Ok(()));
+            pool.allocate(0, &request(subscriber)).unwrap().release(0);
+        }
+        let refused = request(9);
+        assert_eq!(pool.check(0, &refused), Err(PoolError::Exhausted));
+        assert!(pool.allocate(0, &refused).is_err(), "all rest");
+        assert_eq!(pool.usage().blocks, 0);
+        // Another protocol has ports of its own; time frees the others.
+        let tcp = Request {
+            protocol: Protocol::Tcp,
+            ..refused
+        };
+        assert!(pool.allocate(0, &tcp).is_ok());
+        assert!(pool.allocate(120 * SECOND, &refused).is_ok());
+    }
+}
+
+#[test]
 fn an_active_block_is_left_after_its_timeout() {
     let pool = pool(&block_config(8, 2, 60));
     let a = pool.allocate(0, &request(1)).unwrap();

@@ -117,6 +117,31 @@ fn draining_keeps_sessions_and_moves_new_mappings() {
 }
 
 #[test]
+fn a_static_binding_takes_a_port_that_rests() {
+    let mut config = base();
+    config.pools[0].ports = (1024, 1026);
+    config.pools[0].ranges = vec![(v4("203.0.113.1"), v4("203.0.113.1"))];
+    config.pools[0].quarantine = Duration::from_secs(60);
+    let mut lab = Lab::new(config.clone());
+    let pool = lab.udp((A, 1), (SERVER, 53));
+    // The dynamic binding in the way goes, and its port would rest.
+    config.service_sets[0].static_bindings = vec![StaticBinding {
+        protocol: Protocol::Udp,
+        inside: (v6(B), 7),
+        outside: pool,
+        term: 0,
+    }];
+    reconfigure(&mut lab, &config);
+    assert_eq!(lab.nat.stats().pools[0].quarantined, 0);
+    lab.pass(61 * SECOND);
+    assert_eq!(lab.udp((A, 1), (SERVER, 53)).1, 1025);
+    assert_eq!(lab.udp((A, 2), (SERVER, 53)).1, 1026);
+    lab.step(INSIDE, &udp6((A, 3), (embed(SERVER), 53)))
+        .answered(Reason::PoolExhausted);
+    assert_eq!(lab.udp((B, 7), (SERVER, 53)), pool);
+}
+
+#[test]
 fn new_timers_hold_for_old_sessions() {
     let mut lab = Lab::new(base());
     lab.udp((A, 1), (SERVER, 53));
