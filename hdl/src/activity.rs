@@ -1,15 +1,16 @@
-//! Activity stamps and counters of the sessions, and the engine that copies them to host memory.
+//! Activity stamps and counters of the sessions, and the engine that copies them, or the session table, to host memory.
 //!
 //! ```text
 //!  translated --+--> side 0 (IPv6 to IPv4) --+
 //!               |                            +--> dump --> mw_* : entry, entry, .. entry, sequence; then irq
 //!  commit ------+--> side 1 (IPv4 to IPv6) --+
+//!  session table <-- peek, peek_words -------+
 //! ```
 //!
 //! A record that is written starts with the present tick and zero packets in both directions. The dump reads what the
-//! updates leave free of the RAMs and writes each entry of `nat64_layout::dump` as one burst of 32 bytes, which crosses no page
-//! because the target starts at a multiple of 4,096 (lower bits are taken as 0, as are the lowest three of the completion
-//! address). The registers are those at the time of `DumpGo`; they may be written for the next copy while one runs. An
+//! updates (and, in the session table, the lookups) leave free of the RAMs and writes each entry of `nat64_layout::dump` as one
+//! burst of at most 64 bytes, which crosses no page because the target starts at a multiple of 4,096 (lower bits are taken as 0,
+//! as are the lowest three of the completion address). The registers are those at the time of `DumpGo`; they may be written for the next copy while one runs. An
 //! entry's two directions are read within a few clocks of each other; hits of the last clocks may be missing.
 
 mod side;
@@ -19,17 +20,17 @@ mod tests;
 use crate::cam::Commit;
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
-use crate::types::{RegisterWrite, Translated};
+use crate::types::{Peek, RegisterWrite, Translated, PEEK_BITS, RECORD_BITS};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
-use nat64_layout::dump::{BYTE_BITS, DUMP_BYTES, PACKET_BITS};
+use nat64_layout::dump::{DumpKind, BYTE_BITS, DUMP_BYTES, PACKET_BITS};
 use nat64_layout::regs::{DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo};
-use nat64_layout::{STAMP_BITS, TICK_SHIFT};
+use nat64_layout::{STAMP_BITS, STASH, TICK_SHIFT};
 pub use side::{Hit, Side, SideWord};
 
 /// See the module documentation.
 #[derive(FastBlock)]
-pub struct Activity<const RECORD_LOG2: usize> {
+pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Card time.
@@ -56,6 +57,14 @@ pub struct Activity<const RECORD_LOG2: usize> {
     pub irq: Signal<Out, Bit>,
     /// A copy runs.
     pub busy: Signal<Out, Bit>,
+    /// Asks the session table for an entry.
+    pub peek: Signal<Out, Peek>,
+    /// It is being read.
+    pub peek_taken: Signal<In, Bit>,
+    /// It is on `peek_words`.
+    pub peek_done: Signal<In, Bit>,
+    /// The entry.
+    pub peek_words: Signal<In, Wide<PEEK_BITS>>,
     side0: Side<RECORD_LOG2>,
     side1: Side<RECORD_LOG2>,
     addr_low: Reg<Bits<32>>,
@@ -70,7 +79,12 @@ pub struct Activity<const RECORD_LOG2: usize> {
     index: Reg<Bits<17>>,
     left: Reg<Bits<18>>,
     sequence: Reg<Bits<8>>,
-    beat: Reg<Bits<2>>,
+    kind: Reg<Bits<2>>,
+    /// The words of an entry that are not written yet, the next one lowest.
+    words: Reg<Wide<PEEK_BITS>>,
+    beat: Reg<Bits<3>>,
+    last: Reg<Bits<3>>,
+    need_peek: Reg<Bit>,
     need0: Reg<Bit>,
     need1: Reg<Bit>,
     coming0: Reg<Bit>,
@@ -89,8 +103,10 @@ pub struct Activity<const RECORD_LOG2: usize> {
     beyond: Signal<Local, Bit>,
     ticks: Signal<Local, Wide<18>>,
     hit: Signal<Local, Hit>,
-    lower: Signal<Local, Wide<64>>,
-    upper: Signal<Local, Wide<64>>,
+    lower: Signal<Local, Wide<PEEK_BITS>>,
+    upper: Signal<Local, Wide<PEEK_BITS>>,
+    fetched: Signal<Local, Bit>,
+    entries: Signal<Local, Bits<18>>,
     at_addr_low: Constant<Bits<16>>,
     at_addr_high: Constant<Bits<16>>,
     at_done_low: Constant<Bits<16>>,
@@ -99,14 +115,18 @@ pub struct Activity<const RECORD_LOG2: usize> {
     at_go: Constant<Bits<16>>,
     tick_shift: Constant<Bits<7>>,
     records: Constant<Bits<18>>,
+    buckets: Constant<Bits<18>>,
+    stash: Constant<Bits<18>>,
+    last_word: [Constant<Bits<3>>; 4],
     _quiet: Quiet,
 }
 
-impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
+impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RECORD_LOG2, BUCKET_LOG2> {
     fn default() -> Self {
         // what the words below take for granted
         assert_eq!((STAMP_BITS, PACKET_BITS, BYTE_BITS, DUMP_BYTES), (18, 32, 40, 32));
-        assert!((1..=16).contains(&RECORD_LOG2));
+        assert!((1..=16).contains(&RECORD_LOG2) && (1..=16).contains(&BUCKET_LOG2));
+        assert!(DumpKind::Records.words() * 64 >= RECORD_BITS && DumpKind::ALL.iter().all(|kind| kind.words() <= 8));
         let at = |x: u32| Constant::new(u64::from(x).into());
         Self {
             clock: Default::default(),
@@ -122,6 +142,10 @@ impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
             mw_last: Default::default(),
             irq: Default::default(),
             busy: Default::default(),
+            peek: Default::default(),
+            peek_taken: Default::default(),
+            peek_done: Default::default(),
+            peek_words: Default::default(),
             side0: Default::default(),
             side1: Default::default(),
             addr_low: Default::default(),
@@ -135,7 +159,11 @@ impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
             index: Default::default(),
             left: Default::default(),
             sequence: Default::default(),
+            kind: Default::default(),
+            words: Default::default(),
             beat: Default::default(),
+            last: Default::default(),
+            need_peek: Default::default(),
             need0: Default::default(),
             need1: Default::default(),
             here0: Default::default(),
@@ -156,6 +184,8 @@ impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
             hit: Default::default(),
             lower: Default::default(),
             upper: Default::default(),
+            fetched: Default::default(),
+            entries: Default::default(),
             at_addr_low: at(DumpAddrLow::OFFSET),
             at_addr_high: at(DumpAddrHigh::OFFSET),
             at_done_low: at(DumpDoneLow::OFFSET),
@@ -164,18 +194,21 @@ impl<const RECORD_LOG2: usize> Default for Activity<RECORD_LOG2> {
             at_go: at(DumpGo::OFFSET),
             tick_shift: Constant::new(u64::from(TICK_SHIFT).into()),
             records: Constant::new((1u64 << RECORD_LOG2).into()),
+            buckets: Constant::new((1u64 << BUCKET_LOG2).into()),
+            stash: Constant::new((STASH as u64).into()),
+            last_word: DumpKind::ALL.map(|kind| Constant::new((kind.words() as u64 - 1).into())),
             _quiet: Default::default(),
         }
     }
 }
 
-impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
+impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECORD_LOG2, BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left);
         dff_setup!(
-            self, clock, sequence, beat, need0, need1, coming0, coming1, here0, here1, entry0, entry1, have0, have1,
-            finished
+            self, clock, sequence, kind, words, beat, last, need_peek, need0, need1, coming0, coming1, here0, here1,
+            entry0, entry1, have0, have1, finished
         );
         clock!(self, clock, side0, side1);
         // hits and clears
@@ -217,6 +250,7 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
                 self.index.d.next = self.first.q.val();
                 self.left.d.next = bit_cast::<18, 17>(self.asked.val());
                 self.sequence.d.next = bit_cast::<8, 32>(self.data.val() >> 24);
+                self.kind.d.next = bit_cast::<2, 32>(self.data.val() >> 17);
                 self.target.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_high.q.val())) << 32)
                     | bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_low.q.val()));
                 self.done_at.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_high.q.val())) << 32)
@@ -224,15 +258,33 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
             }
         }
         // how many there are
-        self.room.next = self.records.val() - bit_cast::<18, 17>(self.index.q.val());
-        self.beyond.next = bit_cast::<18, 17>(self.index.q.val()) >= self.records.val();
+        self.entries.next = self.records.val();
+        if self.kind.q.val() == 2 {
+            self.entries.next = self.buckets.val();
+        }
+        if self.kind.q.val() == 3 {
+            self.entries.next = self.stash.val();
+        }
+        self.room.next = self.entries.val() - bit_cast::<18, 17>(self.index.q.val());
+        self.beyond.next = bit_cast::<18, 17>(self.index.q.val()) >= self.entries.val();
         if self.state.q.val() == 1 {
             self.state.d.next = 2.into();
             self.need0.d.next = true;
             self.need1.d.next = true;
+            self.need_peek.d.next = true;
             self.have0.d.next = false;
             self.have1.d.next = false;
             self.beat.d.next = 0.into();
+            self.last.d.next = self.last_word[0].val();
+            if self.kind.q.val() == 1 {
+                self.last.d.next = self.last_word[1].val();
+            }
+            if self.kind.q.val() == 2 {
+                self.last.d.next = self.last_word[2].val();
+            }
+            if self.kind.q.val() == 3 {
+                self.last.d.next = self.last_word[3].val();
+            }
             if self.beyond.val() {
                 self.left.d.next = 0.into();
             } else if self.left.q.val() > self.room.val() {
@@ -242,8 +294,16 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
         // fetch both directions of an entry
         self.side0.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
         self.side1.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
-        self.side0.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need0.q.val();
-        self.side1.read.next = (self.state.q.val() == 2) & self.left.q.val().any() & self.need1.q.val();
+        self.fetched.next = (self.state.q.val() == 2) & self.left.q.val().any();
+        self.side0.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need0.q.val();
+        self.side1.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need1.q.val();
+        self.peek.next.record = self.fetched.val() & (self.kind.q.val() == 1) & self.need_peek.q.val();
+        self.peek.next.tags = self.fetched.val() & (self.kind.q.val() == 2) & self.need_peek.q.val();
+        self.peek.next.stash = self.fetched.val() & (self.kind.q.val() == 3) & self.need_peek.q.val();
+        self.peek.next.index = self.index.q.val();
+        if self.peek_taken.val() {
+            self.need_peek.d.next = false;
+        }
         self.coming0.d.next = self.side0.taken.val();
         self.coming1.d.next = self.side1.taken.val();
         self.here0.d.next = self.coming0.q.val();
@@ -262,31 +322,30 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
             self.entry1.d.next = self.side1.word.val();
             self.have1.d.next = true;
         }
+        // words 0 and 1 are the pairs of stamps and packets, 2 and 3 the bytes of one direction each
+        self.lower.next = bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.entry0.q.val().stamp))
+            | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.entry0.q.val().packets)) << 64)
+            | (bit_cast_wide::<PEEK_BITS, 40>(self.entry0.q.val().bytes) << 128);
+        self.upper.next = (bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.entry1.q.val().stamp)) << 32)
+            | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.entry1.q.val().packets)) << 96)
+            | (bit_cast_wide::<PEEK_BITS, 40>(self.entry1.q.val().bytes) << 192);
         if self.state.q.val() == 2 {
             if !self.left.q.val().any() {
                 self.state.d.next = 4.into();
+            } else if self.peek_done.val() {
+                self.state.d.next = 3.into();
+                self.words.d.next = self.peek_words.val();
             } else if self.have0.q.val() & self.have1.q.val() {
                 self.state.d.next = 3.into();
+                self.words.d.next = self.lower.val() | self.upper.val();
             }
         }
         // write it
         self.mw_valid.next = (self.state.q.val() == 3) | (self.state.q.val() == 4);
         self.mw_addr.next = self.target.q.val();
         self.mw_first.next = self.beat.q.val() == 0;
-        self.mw_last.next = self.beat.q.val() == 3;
-        self.lower.next = bit_cast_wide::<64, 18>(bits_wide::<18>(self.entry0.q.val().stamp));
-        self.upper.next = bit_cast_wide::<64, 18>(bits_wide::<18>(self.entry1.q.val().stamp));
-        if self.beat.q.val() == 1 {
-            self.lower.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.entry0.q.val().packets));
-            self.upper.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.entry1.q.val().packets));
-        }
-        self.mw_data.next = self.lower.val() | (self.upper.val() << 32);
-        if self.beat.q.val() == 2 {
-            self.mw_data.next = bit_cast_wide::<64, 40>(self.entry0.q.val().bytes);
-        }
-        if self.beat.q.val() == 3 {
-            self.mw_data.next = bit_cast_wide::<64, 40>(self.entry1.q.val().bytes);
-        }
+        self.mw_last.next = self.beat.q.val() == self.last.q.val();
+        self.mw_data.next = self.words.q.val().get_bits::<64>(0);
         if self.state.q.val() == 4 {
             self.mw_addr.next = self.done_at.q.val();
             self.mw_data.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.sequence.q.val()));
@@ -298,7 +357,10 @@ impl<const RECORD_LOG2: usize> Logic for Activity<RECORD_LOG2> {
             if self.state.q.val() == 3 {
                 self.target.d.next = self.target.q.val() + 8;
                 self.beat.d.next = self.beat.q.val() + 1;
-                if self.beat.q.val() == 3 {
+                self.words.d.next = self.words.q.val() >> 64;
+                if self.beat.q.val() == self.last.q.val() {
+                    self.beat.d.next = 0.into();
+                    self.need_peek.d.next = true;
                     self.state.d.next = 2.into();
                     self.index.d.next = self.index.q.val() + 1;
                     self.left.d.next = self.left.q.val() - 1;

@@ -16,6 +16,9 @@
 //! record is staged word by word and written in one clock. A lookup sees each tag, stash entry and record either as it was
 //! before a write or as it is after, never a mixture, and sees writes in their order: when the new tag of a move is
 //! written before the old one is cleared, no lookup misses.
+//!
+//! `peek` reads the table back. Its reads take the RAMs' read ports only in clocks that no lookup uses, so that no lookup is
+//! delayed; under a lookup in every clock they would wait for ever, which headers of more than one beat never make.
 
 // The LogicStruct derive adds accessors without documentation; every field below has its own.
 #![allow(missing_docs)]
@@ -30,13 +33,15 @@ mod window;
 use crate::hash::{self, KeyHasher};
 use crate::prelude::*;
 use crate::prim::{BlockRam, LutRam, Quiet, Reg};
-use crate::types::{Found, Key, Phv, RegisterWrite, WindowWrite, RECORD_BITS};
-use crate::wide::{bits_narrow, bits_wide, Wide};
+use crate::types::{Found, Key, Peek, Phv, RegisterWrite, WindowWrite, PEEK_BITS, RECORD_BITS};
+use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 pub use compare::KeyCompare;
+use nat64_layout::record::{TAG_INDEX_LSB, TAG_VALID_BIT};
 use nat64_layout::tables::{UNITS, UNIT_BASE, UNIT_STRIDE};
 pub use stash::Stash;
 pub use way::{TagWord, Way};
+use window::STASH_BITS;
 pub use window::{StagedWords, WindowDecode, WRITE_LATENCY};
 
 /// Clocks from `valid` to `out_valid`: hash, tags (RAM 2, compare 1, select 1), record (RAM 2, compare 1, output 1).
@@ -76,6 +81,14 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub found: Signal<Out, Found>,
     /// A record is being written.
     pub commit: Signal<Out, Commit>,
+    /// An entry to read back.
+    pub peek: Signal<In, Peek>,
+    /// It is being read.
+    pub peek_taken: Signal<Out, Bit>,
+    /// It is on `peek_words`: one clock.
+    pub peek_done: Signal<Out, Bit>,
+    /// The entry in the form of `nat64_layout::dump`, the first word lowest.
+    pub peek_words: Signal<Out, Wide<PEEK_BITS>>,
     hasher: KeyHasher,
     decode: WindowDecode<RECORD_LOG2, BUCKET_LOG2>,
     ways: [Way<RECORD_LOG2, BUCKET_LOG2>; 8],
@@ -86,6 +99,25 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     key_ring: LutRam<Key, 5>,
     phv_ring: LutRam<Phv, 5>,
     ident_ring: LutRam<Bits<16>, 4>,
+    /// The stash once more: its registers can only be compared.
+    stash_copy: LutRam<Wide<STASH_BITS>, 4>,
+    peek_tags1: Reg<Bit>,
+    peek_tags2: Reg<Bit>,
+    peek_record1: Reg<Bit>,
+    peek_record2: Reg<Bit>,
+    peek_record3: Reg<Bit>,
+    peek_stash1: Reg<Bit>,
+    take_tags: Signal<Local, Bit>,
+    take_record: Signal<Local, Bit>,
+    row: Signal<Local, Wide<PEEK_BITS>>,
+    tag: Signal<Local, TagWord<RECORD_LOG2>>,
+    tag_bits: Signal<Local, Wide<32>>,
+    stash_bits: Signal<Local, Wide<64>>,
+    stash_valid: Signal<Local, Bit>,
+    tag_at: [Constant<Bits<9>>; 8],
+    tag_index_at: Constant<Bits<6>>,
+    tag_valid_at: Constant<Bits<6>>,
+    record_slot: Constant<Bits<5>>,
     put: Reg<Bits<5>>,
     put_ident: Reg<Bits<4>>,
     take_key: Reg<Bits<5>>,
@@ -147,6 +179,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             out_phv: Default::default(),
             found: Default::default(),
             commit: Default::default(),
+            peek: Default::default(),
+            peek_taken: Default::default(),
+            peek_done: Default::default(),
+            peek_words: Default::default(),
             hasher: Default::default(),
             decode: Default::default(),
             ways: Default::default(),
@@ -157,6 +193,25 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             key_ring: Default::default(),
             phv_ring: Default::default(),
             ident_ring: Default::default(),
+            stash_copy: Default::default(),
+            peek_tags1: Default::default(),
+            peek_tags2: Default::default(),
+            peek_record1: Default::default(),
+            peek_record2: Default::default(),
+            peek_record3: Default::default(),
+            peek_stash1: Default::default(),
+            take_tags: Default::default(),
+            take_record: Default::default(),
+            row: Default::default(),
+            tag: Default::default(),
+            tag_bits: Default::default(),
+            stash_bits: Default::default(),
+            stash_valid: Default::default(),
+            tag_at: std::array::from_fn(|way| Constant::new((32 * way as u64).into())),
+            tag_index_at: Constant::new((TAG_INDEX_LSB as u64).into()),
+            tag_valid_at: Constant::new((TAG_VALID_BIT as u64).into()),
+            // the clock in which a lookup's index goes into `index0`: tags (RAM 2, compare 1) after the hash
+            record_slot: stage(hash::LATENCY + 3),
             put: Default::default(),
             put_ident: Default::default(),
             take_key: Default::default(),
@@ -232,7 +287,17 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
             index3
         );
         dff_setup!(self, clock, wanted, same, wanted_six, record3, result, packet);
-        clock!(self, clock, hasher, decode, stash, records, sets, key_ring, phv_ring, ident_ring);
+        dff_setup!(
+            self,
+            clock,
+            peek_tags1,
+            peek_tags2,
+            peek_record1,
+            peek_record2,
+            peek_record3,
+            peek_stash1
+        );
+        clock!(self, clock, hasher, decode, stash, records, sets, key_ring, phv_ring, ident_ring, stash_copy);
         // writes
         self.hasher.write.next = self.write.val();
         self.decode.window.next = self.window.val();
@@ -281,6 +346,11 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
         }
         self.bucket0.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(0));
         self.bucket1.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(16));
+        self.take_tags.next = self.peek.val().tags & !self.flying.q.val().get_bit(self.hash_valid.val().index());
+        if self.take_tags.val() {
+            self.bucket0.next = bit_cast::<BUCKET_LOG2, 17>(self.peek.val().index);
+            self.bucket1.next = bit_cast::<BUCKET_LOG2, 17>(self.peek.val().index);
+        }
         self.print.next = self.digest.val().get_bits::<13>(32);
         self.fingerprint1.d.next = bits_narrow::<13>(self.print.val());
         self.fingerprint2.d.next = self.fingerprint1.q.val();
@@ -312,6 +382,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
         }
         self.hit0.d.next = self.any.val();
         self.index0.d.next = self.pick.val();
+        self.take_record.next = self.peek.val().record & !self.flying.q.val().get_bit(self.record_slot.val().index());
+        if self.take_record.val() {
+            self.index0.d.next = bit_cast::<RECORD_LOG2, 17>(self.peek.val().index);
+        }
         // its record
         self.records.read_address.next = self.index0.q.val();
         self.records.write.next = self.decode.record_write.val();
@@ -332,6 +406,45 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
         self.record3.d.next = self.record.val();
         self.hit3.d.next = self.hit2.q.val();
         self.index3.d.next = self.index2.q.val();
+        // what is read back: tags two clocks after their bucket, a record three after its index, the stash at once
+        self.stash_copy.write.next = self.decode.stash_write.val();
+        self.stash_copy.write_address.next = self.decode.stash_entry.val();
+        self.stash_copy.write_data.next = self.decode.stash.val();
+        self.stash_copy.read_address.next = bit_cast::<4, 17>(self.peek.val().index);
+        self.peek_taken.next = self.take_tags.val() | self.take_record.val() | self.peek.val().stash;
+        self.peek_tags1.d.next = self.take_tags.val();
+        self.peek_tags2.d.next = self.peek_tags1.q.val();
+        self.peek_record1.d.next = self.take_record.val();
+        self.peek_record2.d.next = self.peek_record1.q.val();
+        self.peek_record3.d.next = self.peek_record2.q.val();
+        self.peek_stash1.d.next = self.peek.val().stash;
+        self.peek_done.next = self.peek_tags2.q.val() | self.peek_record3.q.val() | self.peek_stash1.q.val();
+        self.row.next = 0.into();
+        for i in 0..8 {
+            self.tag.next = self.ways[i].word.val();
+            self.tag_bits.next = bit_cast_wide::<32, 13>(bits_wide::<13>(self.tag.val().fingerprint))
+                | (bit_cast_wide::<32, RECORD_LOG2>(bits_wide::<RECORD_LOG2>(self.tag.val().index))
+                    << self.tag_index_at.val());
+            if self.tag.val().valid {
+                self.tag_bits.next = self.tag_bits.val().replace_bit(self.tag_valid_at.val().index(), true);
+            }
+            self.row.next =
+                self.row.val() | (bit_cast_wide::<PEEK_BITS, 32>(self.tag_bits.val()) << self.tag_at[i].val());
+        }
+        // the stash's valid bit stands where a tag has it
+        self.stash_bits.next = bit_cast_wide::<64, STASH_BITS>(self.stash_copy.read_data.val());
+        self.stash_valid.next = self.stash_bits.val().get_bit(62);
+        self.stash_bits.next = self.stash_bits.val().replace_bit(62, false);
+        if self.stash_valid.val() {
+            self.stash_bits.next = self.stash_bits.val().replace_bit(63, true);
+        }
+        self.peek_words.next = self.row.val();
+        if self.peek_record3.q.val() {
+            self.peek_words.next = bit_cast_wide::<PEEK_BITS, RECORD_BITS>(self.record.val());
+        }
+        if self.peek_stash1.q.val() {
+            self.peek_words.next = bit_cast_wide::<PEEK_BITS, 64>(self.stash_bits.val());
+        }
         // the answer
         self.common.next = self.hit3.q.val() & self.same.q.val().get_bit(7) & self.same.q.val().get_bit(8);
         self.equal.next = self.same.q.val().get_bit(5) & self.same.q.val().get_bit(6);

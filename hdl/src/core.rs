@@ -185,7 +185,7 @@ pub struct Core<
     punt: Punt<W, LB>,
     inject: Inject<W, LB>,
     counters: Counters,
-    activity: Activity<RECORD_LOG2>,
+    activity: Activity<RECORD_LOG2, BUCKET_LOG2>,
     dma: DmaMerge,
     in_flight: Reg<Bits<7>>,
     room: Reg<Bit>,
@@ -476,6 +476,10 @@ impl<
         self.activity.time_ns.next = self.time_ns.val();
         self.activity.translated.next = self.egress.done.val();
         self.activity.commit.next = self.cam.commit.val();
+        self.cam.peek.next = self.activity.peek.val();
+        self.activity.peek_taken.next = self.cam.peek_taken.val();
+        self.activity.peek_done.next = self.cam.peek_done.val();
+        self.activity.peek_words.next = self.cam.peek_words.val();
         // admission: frames in flight are bounded by the decision FIFO, their beats by the payload ring
         self.started.next = self.ingress.valid.val() & self.ingress.first.val();
         if self.started.val() & !self.egress.credit.val() {

@@ -198,6 +198,22 @@ pub struct WindowWrite {
     pub data: Bits<32>,
 }
 
+/// Bits of the longest entry of the session table that is read back, in whole words of 64.
+pub const PEEK_BITS: usize = 320;
+
+/// Asks the session table for an entry, beside the lookups; held until it is taken.
+#[derive(Copy, Clone, Debug, Default, PartialEq, LogicStruct)]
+pub struct Peek {
+    /// A record is wanted.
+    pub record: Bit,
+    /// The tags of a bucket number are wanted.
+    pub tags: Bit,
+    /// A stash entry is wanted.
+    pub stash: Bit,
+    /// Which; unchanged until the answer is there.
+    pub index: Bits<17>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,19 @@
-//! Activity and counters of session records as the card copies them to host memory on request.
+//! What the card copies to host memory on request: activity and counters of session records, and the session table itself.
 //!
-//! One entry is 32 bytes, four little-endian 64-bit words:
+//! `DumpGo` names the kind ([`DumpKind`]), how many entries from `DumpFirst` on, and a sequence number. After the last entry the
+//! card writes that number to the completion address. Entries are whole little-endian 64-bit words:
+//!
+//! | kind | an entry is | words |
+//! |---|---|---|
+//! | activity | a record's stamps and counters, see below | 4 |
+//! | records | a record as it is written ([`crate::Record`]), then zeros | 8 |
+//! | tags | a bucket number: bank 0 ways 0 to 3, bank 1 ways 0 to 3, each a 32-bit [`crate::Tag`] word | 4 |
+//! | stash | a stash entry's two words ([`crate::StashEntry`]) | 1 |
+//!
+//! The bits of a tag that is not valid mean nothing. The table is copied in lookups' gaps, word by word, while traffic and writes go on: each tag, stash entry and record is as it was
+//! before a write or as it is after. A host that takes a running card over writes nothing meanwhile.
+//!
+//! An entry of activity:
 //!
 //! | word | bits | field |
 //! |---|---|---|
@@ -12,20 +25,57 @@
 //! | 3 | 39:0 | bytes, IPv4 to IPv6 |
 //!
 //! A stamp is the time of the last hit in ticks of 2^[`TICK_SHIFT`] ns, cut to
-//! [`STAMP_BITS`]. After the last entry the card writes the sequence number given with the
-//! request to the completion address. Stamps and counters of a record are set to the present time and zero when the record
+//! [`STAMP_BITS`]. Stamps and counters of a record are set to the present time and zero when the record
 //! is written.
 
-use crate::{STAMP_BITS, TICK_SHIFT};
+use crate::{Geometry, BANKS, STAMP_BITS, TICK_SHIFT, WAYS};
 
 /// Bits of a packet counter of a session.
 pub const PACKET_BITS: usize = 32;
 /// Bits of a byte counter of a session.
 pub const BYTE_BITS: usize = 40;
-/// Bytes of one entry.
+/// Bytes of one entry of activity.
 pub const DUMP_BYTES: usize = 32;
-/// 64-bit words of one entry.
+/// 64-bit words of one entry of activity.
 pub const DUMP_WORDS: usize = 4;
+
+/// What is copied; the number is `DumpGo.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum DumpKind {
+    /// Stamps and counters, by record.
+    Activity = 0,
+    /// Records.
+    Records = 1,
+    /// Tags, by bucket number: that bucket of both banks.
+    Tags = 2,
+    /// Stash entries.
+    Stash = 3,
+}
+
+impl DumpKind {
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Activity, Self::Records, Self::Tags, Self::Stash];
+
+    /// 64-bit words of one entry.
+    pub const fn words(self) -> usize {
+        match self {
+            Self::Activity => DUMP_WORDS,
+            Self::Records => 8,
+            Self::Tags => BANKS * WAYS / 2,
+            Self::Stash => 1,
+        }
+    }
+
+    /// Entries a card of this geometry has.
+    pub const fn entries(self, geometry: Geometry) -> usize {
+        match self {
+            Self::Activity | Self::Records => 1 << geometry.record_log2,
+            Self::Tags => 1 << geometry.bucket_log2,
+            Self::Stash => geometry.stash,
+        }
+    }
+}
 
 /// One entry, decoded. Index 0 is IPv6 to IPv4, index 1 IPv4 to IPv6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

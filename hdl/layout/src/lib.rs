@@ -18,6 +18,7 @@ pub mod regs;
 pub mod ring;
 pub mod tables;
 
+pub use dump::DumpKind;
 pub use hash::{half_sip_hash_1_3, halfsiphash, HashKey, KeyHash};
 pub use reason::{Reason, ReasonKind};
 pub use record::{Direction, Protocol, Record, StashEntry, Tag};

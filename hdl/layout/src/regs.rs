@@ -153,6 +153,9 @@ pub const ABI_HASH: u32 = {
         ring::DESCRIPTOR_BYTES as u32,
         ring::BURST_BYTES as u32,
         dump::DUMP_BYTES as u32,
+        dump::DumpKind::Records.words() as u32,
+        dump::DumpKind::Tags.words() as u32,
+        dump::DumpKind::Stash.words() as u32,
         dump::PACKET_BITS as u32,
         dump::BYTE_BITS as u32,
         tables::UNITS as u32,
@@ -331,12 +334,12 @@ registers! {
         /// Bits 63:32.
         value: 31, 0;
     }
-    /// Where activity entries are copied to, low word; multiple of 4,096.
+    /// Where entries are copied to, low word; multiple of 4,096.
     DumpAddrLow @ 0x0400 Rw reset 0 {
         /// Bits 31:0.
         value: 31, 0;
     }
-    /// Where activity entries are copied to, high word.
+    /// Where entries are copied to, high word.
     DumpAddrHigh @ 0x0404 Rw reset 0 {
         /// Bits 63:32.
         value: 31, 0;
@@ -351,15 +354,17 @@ registers! {
         /// Bits 63:32.
         value: 31, 0;
     }
-    /// First record to copy.
+    /// First entry to copy.
     DumpFirst @ 0x0410 Rw reset 0 {
-        /// Record index.
+        /// Record index, bucket number or stash entry.
         index: 16, 0;
     }
     /// Starts a copy; ignored while one runs.
     DumpGo @ 0x0414 Wo reset 0 {
-        /// Records to copy, 1 to 2^17 - 1.
+        /// Entries to copy, 1 to 2^17 - 1.
         count: 16, 0;
+        /// What is copied (`dump::DumpKind`).
+        kind: 18, 17;
         /// Written to the completion address (as a 64-bit word) after the last entry.
         sequence: 31, 24;
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cam::tests::RamBits;
 use crate::testkit::Bench;
-use nat64_layout::dump::{stamp_of, DumpEntry, DUMP_WORDS};
+use nat64_layout::dump::{stamp_of, DumpEntry, DumpKind, DUMP_WORDS};
 use nat64_layout::Geometry;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ struct Model {
 
 /// Block, model, and a host memory that takes words when it likes.
 struct Pair<const R: usize> {
-    bench: Bench<Activity<R>>,
+    bench: Bench<Activity<R, 3>>,
     model: Model,
     rng: StdRng,
     clock: u64,
@@ -35,11 +35,23 @@ struct Pair<const R: usize> {
     words: Vec<(u64, u64)>,
     bursts: usize,
     irqs: usize,
+    /// Clocks until the table answers, and with what.
+    peek: Option<(u32, Wide<PEEK_BITS>)>,
+}
+
+/// What the table of these tests has: words that name their kind, entry and place.
+fn table_word(kind: DumpKind, index: u64, word: usize) -> u64 {
+    (kind as u64) << 56 | index << 16 | 0xa000 | word as u64
+}
+
+fn table_entry(kind: DumpKind, index: u64) -> Wide<PEEK_BITS> {
+    let add = |row: Wide<PEEK_BITS>, word| row << 64 | Wide::from(table_word(kind, index, word));
+    (0..kind.words().min(PEEK_BITS / 64)).rev().fold(Wide::default(), add)
 }
 
 impl<const R: usize> Pair<R> {
     fn new(seed: u64, record: bool) -> Self {
-        let bench = Bench::from_box(Box::<Activity<R>>::default());
+        let bench = Bench::from_box(Box::<Activity<R, 3>>::default());
         Self {
             bench: if record { bench } else { bench.without_record() },
             model: Model {
@@ -56,6 +68,7 @@ impl<const R: usize> Pair<R> {
             words: Vec::new(),
             bursts: 0,
             irqs: 0,
+            peek: None,
         }
     }
 
@@ -81,7 +94,11 @@ impl<const R: usize> Pair<R> {
             data: u64::from(data).into(),
         };
         uut.mw_ready.next = self.rng.random_range(0..10) < self.ready;
+        uut.peek_taken.next = false;
+        uut.peek_done.next = matches!(self.peek, Some((0, _)));
+        uut.peek_words.next = self.peek.map_or_else(|| self.rng.random::<u64>().into(), |peek| peek.1);
         self.bench.settle();
+        self.table();
         self.memory();
         // the model: a clear at once, else the oldest hit that has come through the FIFO; stamped two clocks later
         if let Some(hit) = hit {
@@ -104,6 +121,30 @@ impl<const R: usize> Pair<R> {
         self.bench.edge();
         self.clock += 1;
         self.time += STEP;
+    }
+
+    /// The session table in this clock: takes a request when it likes and answers some clocks later.
+    fn table(&mut self) {
+        let peek = self.bench.uut.peek.val();
+        self.peek = match self.peek {
+            Some((0, _)) => None,
+            Some((clocks, words)) => Some((clocks - 1, words)),
+            None => None,
+        };
+        let wanted = [peek.record, peek.tags, peek.stash];
+        let Some(kind) = wanted.iter().position(|&w| w) else {
+            return;
+        };
+        assert!(
+            self.peek.is_none() && wanted.iter().filter(|&&w| w).count() == 1,
+            "one at a time"
+        );
+        if self.rng.random() {
+            let index: u64 = peek.index.into();
+            self.peek = Some((self.rng.random_range(0..3), table_entry(DumpKind::ALL[kind + 1], index)));
+            self.bench.uut.peek_taken.next = true;
+            self.bench.settle();
+        }
     }
 
     /// What host memory sees in this clock, and the rules of the `mw` pins.
@@ -180,6 +221,32 @@ impl<const R: usize> Pair<R> {
             entry
         });
         entries.collect()
+    }
+
+    /// Copies a part of the table under traffic; gives the words back.
+    fn table_dump(&mut self, kind: DumpKind, first: u32, count: u32) -> Vec<u64> {
+        self.set_up(first);
+        let mut go = DumpGo(0);
+        go.set_count(count);
+        go.set_sequence(9);
+        go.set_kind(kind as u32);
+        self.step(None, None, Some((DumpGo::OFFSET, go.0)));
+        let mut left = 100_000;
+        while self.bench.uut.busy.val() {
+            let hit = self.rng.random::<bool>().then(|| (self.rng.random_range(0..16), 0, 64));
+            self.step(hit, None, None);
+            left -= 1;
+            assert!(left > 0, "the copy does not end");
+        }
+        self.step(None, None, None);
+        assert_eq!(std::mem::take(&mut self.irqs), 1);
+        let mut words = std::mem::take(&mut self.words);
+        assert_eq!(words.pop(), Some((DONE, 9)), "the sequence comes last");
+        assert_eq!(std::mem::take(&mut self.bursts), words.len() / kind.words() + 1);
+        for (i, word) in words.iter().enumerate() {
+            assert_eq!(word.0, TARGET + 8 * i as u64);
+        }
+        words.into_iter().map(|word| word.1).collect()
     }
 
     /// Copies with nothing else going on.
@@ -347,12 +414,38 @@ fn a_second_go_while_busy_is_ignored_and_registers_may_change() {
 }
 
 #[test]
+fn the_table_is_copied_entry_by_entry() {
+    for (kind, first, count, want) in [
+        (DumpKind::Records, 3, 5, 3..8),
+        (DumpKind::Records, 10, 100, 10..16),
+        (DumpKind::Tags, 0, 8, 0..8),
+        (DumpKind::Tags, 7, 2, 7..8),
+        (DumpKind::Stash, 0, 16, 0..16),
+        (DumpKind::Stash, 15, 9, 15..16),
+        (DumpKind::Stash, 16, 1, 16..16),
+    ] {
+        let mut pair = Pair::<4>::new(72, false);
+        pair.ready = 7;
+        let got = pair.table_dump(kind, first, count);
+        let word = |index, word| if word < 5 { table_word(kind, index, word) } else { 0 };
+        let want: Vec<u64> = want.flat_map(|i| (0..kind.words()).map(move |w| word(i, w))).collect();
+        assert_eq!(got, want, "{kind:?} from {first}");
+        // and activity after it as before
+        traffic(&mut pair, 200, 80, 30);
+        assert_eq!(pair.dump(0, 16), pair.model.entries);
+    }
+}
+
+#[test]
 fn agrees_with_its_verilog() {
     let mut pair = Pair::<4>::new(70, true);
     traffic(&mut pair, 400, 80, 30);
     pair.ready = 6;
     let got = pair.dump(1, 9);
     assert_eq!(got, pair.model.entries[1..10]);
+    for kind in [DumpKind::Records, DumpKind::Tags, DumpKind::Stash] {
+        assert!(!pair.table_dump(kind, 2, 3).is_empty());
+    }
     pair.bench.agrees_with_verilog("activity");
 }
 
@@ -371,7 +464,7 @@ fn the_standard_card_keeps_its_last_record() {
 
 #[test]
 fn ram_bits_are_those_of_the_geometry() {
-    let activity = Box::<Activity<11>>::default();
+    let activity = Box::<Activity<11, 9>>::default();
     let mut probe = RamBits::default();
     activity.accept("uut", &mut probe);
     let bits: usize = probe.rams.iter().filter(|r| r.0 == "words").map(|r| r.1).sum();

@@ -6,10 +6,12 @@ use nat64_layout::hash::{message_four, message_six, HashKey, KeyHash};
 use nat64_layout::record::{Protocol, Record, StashEntry, Tag, RECORD_WORDS};
 use nat64_layout::regs::{HashKey0, HashKey1};
 use nat64_layout::{half_sip_hash_1_3, Geometry};
+use peeking::Peeker;
 use rand::{rngs::StdRng, Rng, SeedableRng};
 use std::collections::VecDeque;
 
 mod model;
+mod peeking;
 use model::{Model, Place};
 
 const SECRET: HashKey = HashKey([0x1234_5678, 0x9abc_def0]);
@@ -183,6 +185,7 @@ struct Pair<const R: usize, const B: usize> {
     model: Model,
     hits: [u64; 2],
     misses: u64,
+    peeker: Option<Peeker>,
 }
 
 impl<const R: usize, const B: usize> Pair<R, B> {
@@ -193,6 +196,7 @@ impl<const R: usize, const B: usize> Pair<R, B> {
             model: Model::new(R, B),
             hits: [0; 2],
             misses: 0,
+            peeker: None,
         };
         for (offset, word) in [(HashKey0::OFFSET, SECRET.0[0]), (HashKey1::OFFSET, SECRET.0[1])] {
             pair.register(offset, word);
@@ -238,7 +242,15 @@ impl<const R: usize, const B: usize> Pair<R, B> {
             let offset = UNIT_BASE + UNIT_STRIDE * unit as u32 + 4;
             self.register(offset, u32::from(value) | 0x8000_0018);
         }
+        if let Some(peeker) = &mut self.peeker {
+            self.bench.uut.peek.next = peeker.ask(self.model.records.len(), 1 << self.model.bucket_log2);
+        }
         self.bench.settle();
+        if let Some(peeker) = &mut self.peeker {
+            let uut = &self.bench.uut;
+            let answer = uut.peek_done.val().then(|| uut.peek_words.val());
+            peeker.see(&self.model, uut.peek_taken.val(), answer);
+        }
         let answer = self.model.step(key, write, set);
         let uut = &self.bench.uut;
         assert_eq!(uut.out_valid.val(), answer.is_some(), "out_valid in clock {clock}");
@@ -313,6 +325,7 @@ fn place_writes(hash: KeyHash, place: Place, index: Option<u32>, bucket_log2: us
 fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bool) -> Pair<R, B> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut pair = Pair::<R, B>::new(record);
+    pair.peeker = Some(Peeker::new(seed));
     let mut sessions: Vec<Option<Record>> = vec![None; 1 << R];
     let mut queue: VecDeque<(u32, u32)> = VecDeque::new();
     for _ in 0..clocks {
@@ -381,6 +394,11 @@ fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bo
         pair.hits,
         pair.misses
     );
+    let peeked = pair.peeker.as_ref().map_or([0; 3], |peeker| peeker.answers);
+    assert!(
+        peeked.iter().all(|&n| n > clocks / 200),
+        "seed {seed}: {peeked:?} entries read back"
+    );
     pair
 }
 
@@ -394,6 +412,28 @@ fn random_lookups_and_writes_are_those_of_the_model() {
 #[test]
 fn agrees_with_its_verilog() {
     random_run::<4, 2>(35, 1200, true).bench.agrees_with_verilog("cam");
+}
+
+#[test]
+fn lookups_in_every_clock_keep_table_reads_waiting_and_the_first_gap_serves_them() {
+    let mut rng = StdRng::seed_from_u64(38);
+    let mut pair = Pair::<4, 2>::new(false);
+    pair.peeker = Some(Peeker::new(38));
+    let key = Plain::random(&mut rng, &pair.model.sets);
+    // until the lookups fill the pipeline there are gaps at its end
+    for _ in 0..=LATENCY {
+        pair.step(Some(key), None, None);
+    }
+    let count = |pair: &Pair<4, 2>| pair.peeker.as_ref().map_or(0, |p| p.answers[0] + p.answers[1]);
+    let before = count(&pair);
+    for _ in 0..200 {
+        pair.step(Some(key), None, None);
+    }
+    // the stash is a copy that lookups do not read
+    assert_eq!(count(&pair), before);
+    pair.drain();
+    pair.drain();
+    assert!(count(&pair) > before);
 }
 
 #[test]

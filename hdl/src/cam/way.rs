@@ -99,6 +99,8 @@ pub struct Way<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub hit: Signal<Out, Bit>,
     /// Its record index, hit or not.
     pub index: Signal<Out, Bits<RECORD_LOG2>>,
+    /// The tag itself, two clocks after `bucket`.
+    pub word: Signal<Out, TagWord<RECORD_LOG2>>,
     tags: BlockRam<TagWord<RECORD_LOG2>, BUCKET_LOG2>,
     same: Reg<Bit>,
     record: Reg<Bits<RECORD_LOG2>>,
@@ -119,5 +121,6 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Way<RECORD_LO
         self.record.d.next = self.tags.read_data.val().index;
         self.hit.next = self.same.q.val();
         self.index.next = self.record.q.val();
+        self.word.next = self.tags.read_data.val();
     }
 }
