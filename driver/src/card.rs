@@ -13,7 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use nat64_layout::dump::{DumpEntry, DUMP_BYTES, DUMP_WORDS};
+use nat64_layout::dump::{DumpEntry, DumpKind, DUMP_BYTES, DUMP_WORDS};
 use nat64_layout::regs::{
     AbiHash, Ctrl, Datapath, DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo, ExcBaseHigh,
     ExcBaseLow, ExcCtrl, ExcTail, HashKey0, HashKey1, Ident, InjBaseHigh, InjBaseLow, InjCtrl, InjTail, InjWbHigh,
@@ -224,6 +224,7 @@ pub struct Card {
     table: SessionTable,
     hops: NextHops,
     plan: Plan,
+    memory_version: u64,
     enabled: bool,
 }
 
@@ -247,22 +248,7 @@ impl Card {
     /// Takes a card over: checks what it is, resets it, gives it its hash secret and its rings. It takes no frames until
     /// it is configured for the first time.
     pub fn open(transport: Box<dyn Transport>, options: CardOptions) -> Result<Self, CardError> {
-        for log2 in [options.exception_log2, options.inject_log2] {
-            if !valid_log2(log2) {
-                return Err(CardError::RingSize { log2 });
-            }
-        }
-        let mut bus = Bus { transport, irqs: 0 };
-        let found = bus.read(Ident::OFFSET)?;
-        if found != MAGIC {
-            return Err(CardError::NotACard { found });
-        }
-        let card = bus.read(AbiHash::OFFSET)?;
-        if card != ABI_HASH {
-            return Err(CardError::AbiMismatch { card, driver: ABI_HASH });
-        }
-        let geometry = geometry(bus.read(regs::Geometry::OFFSET)?)?;
-        let datapath = Datapath(bus.read(Datapath::OFFSET)?);
+        let (mut bus, geometry) = identify(transport, &options)?;
         bus.transport.reset()?;
         for wrote in [0x5aa5_c33c, 0xa55a_3cc3] {
             bus.write(Scratch::OFFSET, wrote)?;
@@ -280,7 +266,18 @@ impl Card {
         let HashKey([key0, key1]) = options.hash_key;
         bus.write(HashKey0::OFFSET, key0)?;
         bus.write(HashKey1::OFFSET, key1)?;
+        let table = SessionTable::new(geometry, options.hash_key);
+        Self::with_rings(bus, geometry, options, table)
+    }
 
+    /// The card with rings and copy areas of its own, which must be off.
+    fn with_rings(
+        mut bus: Bus,
+        geometry: Geometry,
+        options: CardOptions,
+        table: SessionTable,
+    ) -> Result<Self, CardError> {
+        let datapath = Datapath(bus.read(Datapath::OFFSET)?);
         let exception = bus.transport.dma_alloc(ring_bytes(options.exception_log2))?;
         let inject = bus.transport.dma_alloc(ring_bytes(options.inject_log2))?;
         let dump = bus
@@ -313,9 +310,10 @@ impl Card {
             dump,
             done,
             sequence: 0,
-            table: SessionTable::new(geometry, options.hash_key),
+            table,
             hops: NextHops::default(),
             plan: Plan::default(),
+            memory_version: 0,
             enabled: false,
         })
     }
@@ -394,6 +392,7 @@ impl Card {
             self.bus.write(Policy::OFFSET, plan.policy)?;
         }
         self.plan = plan;
+        self.memory_version += 1;
         if !self.enabled {
             let mut control = Ctrl(0);
             control.set_enable(1);
@@ -436,6 +435,7 @@ impl Card {
             return Ok(None);
         };
         if let Some(write) = write {
+            self.memory_version += 1;
             self.bus
                 .transport
                 .write_burst(Bar::Bar0, hops::offset(write.index), &write.hop.to_words())?;
@@ -452,6 +452,7 @@ impl Card {
     pub fn move_hop(&mut self, neighbour: Key, mac: Mac) -> Result<bool, DeviceError> {
         match self.hops.moved(neighbour, mac) {
             Ok(Some(write)) => {
+                self.memory_version += 1;
                 self.bus
                     .transport
                     .write_burst(Bar::Bar0, hops::offset(write.index), &write.hop.to_words())?;
@@ -545,7 +546,7 @@ impl Card {
                 joins
             };
             let count = rest.iter().take_while(joins).count();
-            self.copy_activity(first, last - first + 1)?;
+            self.copy(DumpKind::Activity, first, last - first + 1)?;
             let (now, later) = rest.split_at(count);
             for &(index, id) in now {
                 let at = (index - first) as usize * DUMP_WORDS;
@@ -557,14 +558,15 @@ impl Card {
         Ok(entries)
     }
 
-    /// Has the card copy `count` records' activity from `first` on, and waits until it is there.
-    fn copy_activity(&mut self, first: u32, count: u32) -> Result<(), DeviceError> {
+    /// Has the card copy `count` entries of a kind from `first` on, and waits until they are there.
+    fn copy(&mut self, kind: DumpKind, first: u32, count: u32) -> Result<(), DeviceError> {
         // Never 0: that is what the completion word is set to before.
         self.sequence = self.sequence % u8::MAX + 1;
         self.done.memory.store_release(0, 0);
         self.bus.write(DumpFirst::OFFSET, first)?;
         let mut go = DumpGo(0);
         go.set_count(count);
+        go.set_kind(kind as u32);
         go.set_sequence(self.sequence.into());
         self.bus.write(DumpGo::OFFSET, go.0)?;
         let start = Instant::now();
@@ -574,7 +576,10 @@ impl Card {
                 // A card that is gone does not copy either; say which it is.
                 self.bus.read(Ident::OFFSET)?;
                 return Err(DeviceError::Timeout {
-                    what: "copy of session activity",
+                    what: match kind {
+                        DumpKind::Activity => "copy of session activity",
+                        _ => "copy of the session table",
+                    },
                     waited,
                 });
             }
@@ -611,6 +616,26 @@ impl Card {
     }
 }
 
+/// Checks that a card of ours answers, and how large it is.
+fn identify(transport: Box<dyn Transport>, options: &CardOptions) -> Result<(Bus, Geometry), CardError> {
+    for log2 in [options.exception_log2, options.inject_log2] {
+        if !valid_log2(log2) {
+            return Err(CardError::RingSize { log2 });
+        }
+    }
+    let mut bus = Bus { transport, irqs: 0 };
+    let found = bus.read(Ident::OFFSET)?;
+    if found != MAGIC {
+        return Err(CardError::NotACard { found });
+    }
+    let card = bus.read(AbiHash::OFFSET)?;
+    if card != ABI_HASH {
+        return Err(CardError::AbiMismatch { card, driver: ABI_HASH });
+    }
+    let geometry = geometry(bus.read(regs::Geometry::OFFSET)?)?;
+    Ok((bus, geometry))
+}
+
 /// Reads the geometry register, with every size in reach of the driver's arithmetic.
 fn geometry(found: u32) -> Result<Geometry, CardError> {
     let register = regs::Geometry(found);
@@ -641,6 +666,10 @@ fn clear(bus: &mut Bus, geometry: Geometry) -> Result<(), DeviceError> {
     }
     Ok(())
 }
+
+mod adopt;
+
+pub use adopt::{AdoptCardError, Adopted, CardMemory, HopMemory};
 
 #[cfg(test)]
 #[path = "card_tests.rs"]

@@ -200,7 +200,11 @@ impl Gateway {
         if let Some(card) = &mut card {
             card.configure(&config)?;
         }
-        Ok(Self {
+        Ok(Self::with(config, xlate, card))
+    }
+
+    fn with(config: GatewayConfig, xlate: Nat64, card: Option<Card>) -> Self {
+        Self {
             neighbours: Neighbours::new(nets(&config)),
             config,
             xlate,
@@ -217,7 +221,7 @@ impl Gateway {
             stats: GatewayStats::default(),
             effects: Effects::new(),
             due: Vec::new(),
-        })
+        }
     }
 
     /// Whether frames that are dropped or punted are kept for [`Gateway::take_exceptions`]; off at first.
@@ -793,7 +797,10 @@ pub fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
     config.units.iter().enumerate().map(net).collect()
 }
 
+mod adopt;
 mod sessions;
+
+pub use adopt::AdoptReport;
 
 #[cfg(test)]
 #[path = "gateway_tests.rs"]

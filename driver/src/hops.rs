@@ -121,6 +121,24 @@ impl NextHops {
         }))
     }
 
+    /// Entries in use: index, unit, entry.
+    pub fn entries(&self) -> impl Iterator<Item = (u8, usize, NextHop)> + '_ {
+        let used = self.hops.iter().zip(0..).filter(|(hop, _)| !hop.users.is_empty());
+        used.filter_map(|(hop, index)| hop.entry.map(|(unit, entry)| (index, unit, entry)))
+    }
+
+    /// What the card has at `index`, of a time before this table: found again by [`NextHops::acquire`].
+    pub fn restore(&mut self, index: u8, unit: usize, hop: NextHop) {
+        if let Some(slot) = self.hops.get_mut(usize::from(index)) {
+            slot.entry = Some((unit, hop));
+        }
+    }
+
+    /// The entry at `index`, used or not.
+    pub fn get(&self, index: u8) -> Option<(usize, NextHop)> {
+        self.hops.get(usize::from(index))?.entry
+    }
+
     /// Entries in use.
     pub fn used(&self) -> usize {
         self.hops.iter().filter(|h| !h.users.is_empty()).count()

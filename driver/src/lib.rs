@@ -23,9 +23,9 @@ mod testing;
 mod testing_wire;
 pub mod transport;
 
-pub use card::{Card, CardCounters, CardError, CardOptions};
+pub use card::{AdoptCardError, Adopted, Card, CardCounters, CardError, CardMemory, CardOptions, HopMemory};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
-pub use gateway::{Exception, Gateway, GatewayError, GatewayStats};
+pub use gateway::{AdoptReport, Exception, Gateway, GatewayError, GatewayStats};
 pub use selftest::{self_test, Check};
 pub use transport::{open, CardSpec, DeviceError, OpenError, SpecError, Transport};

@@ -501,6 +501,14 @@ impl Neighbours {
         }
     }
 
+    /// What was known before a restart: a neighbour that is believed until its lifetime ends, and then asked.
+    pub fn restore(&mut self, now: Time, key: Key, mac: Mac, out: &mut Output) {
+        let Some(net) = self.units.get(key.0) else { return };
+        if is_unicast(mac) && !own(net, key.1) && !self.table.contains_key(&key) {
+            self.set(now, key, mac, true, out);
+        }
+    }
+
     /// An ARP message that came in on a unit (RFC 826).
     pub fn arp(&mut self, now: Time, unit: usize, message: &[u8], out: &mut Output) {
         let Some(net) = self.units.get(unit) else { return };

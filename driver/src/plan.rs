@@ -182,6 +182,30 @@ impl Plan {
             .copied()
     }
 
+    /// The prefix at an index of the prefix table and its length; `None` when the index is not used.
+    pub fn prefix(&self, service_set: usize, index: u8) -> Option<(Ipv6Addr, u8)> {
+        let entry = self
+            .pref64_index
+            .iter()
+            .find(|(key, &at)| at == index && key.0 == service_set);
+        entry.map(|(&(_, prefix, length), _)| (prefix.into(), length))
+    }
+
+    /// A number that differs when any word of the tables does (64-bit FNV-1a): records of one plan mean nothing under another.
+    pub fn digest(&self) -> u64 {
+        let words = self.units.iter().flatten();
+        let words = words
+            .chain(self.pref64s.iter().flatten())
+            .chain(self.terms.iter().flatten());
+        let words = words
+            .chain(self.pools.iter().flatten())
+            .chain(self.service_sets.iter().flatten());
+        let bytes = words.chain([&self.policy]).flat_map(|word| word.to_le_bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        })
+    }
+
     /// Whether sessions of a service set may be installed in the card.
     pub fn offloads(&self, service_set: usize) -> bool {
         self.offload.get(service_set).copied().unwrap_or(false)

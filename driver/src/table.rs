@@ -19,7 +19,10 @@
 //! (breadth first). A move writes the new tag and then clears the old one, so a lookup never misses; for a moment two
 //! tags carry the same index. Install writes the record, then the tags. Remove clears the tags, then the record.
 //!
-//! Everything is kept in host memory; the card is only written ([`TableWriter`]), never read.
+//! Everything is kept in host memory; the card is only written ([`TableWriter`]). It is read once, when a running card is taken over
+//! ([`SessionTable::rebuild`]).
+
+mod rebuild;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -28,6 +31,8 @@ use nat64_layout::{Geometry, HashKey, KeyHash, Record, StashEntry, Tag, BANKS, W
 use nat64_xlate::SessionId;
 
 use crate::transport::DeviceError;
+
+pub use rebuild::{Orphan, RebuildError, Scrambled, TableImage, TableRepairs};
 
 /// Takes posted writes to BAR2.
 pub trait TableWriter {

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use nat64_layout::dump::{DumpEntry, DUMP_BYTES};
+use nat64_layout::dump::{DumpEntry, DumpKind};
 use nat64_layout::hash::{message_four, message_six};
 use nat64_layout::record::{StashEntry, Tag, RECORD_STRIDE, RECORD_WORDS, STASH_STRIDE, TAG_BASE};
 use nat64_layout::regs::{self, *};
@@ -237,6 +237,21 @@ impl Transport for FakeTransport {
         match (bar, offset) {
             (Bar::Bar0, Scratch::OFFSET) if card.faults.scratch => {}
             (Bar::Bar0, DumpGo::OFFSET) => card.dump_go = Some(value),
+            // Enabling a ring sets its head and tail to 0.
+            (Bar::Bar0, ExcCtrl::OFFSET) => {
+                if value & 1 == 1 && card.reg(offset) & 1 == 0 {
+                    card.exc_head = 0;
+                    card.bar0.insert(ExcTail::OFFSET, 0);
+                }
+                card.bar0.insert(offset, value);
+            }
+            (Bar::Bar0, InjCtrl::OFFSET) => {
+                if value & 1 == 1 && card.reg(offset) & 1 == 0 {
+                    card.inj_head = 0;
+                    card.bar0.insert(InjTail::OFFSET, 0);
+                }
+                card.bar0.insert(offset, value);
+            }
             (Bar::Bar0, _) => {
                 card.bar0.insert(offset, value);
             }
@@ -310,13 +325,15 @@ impl FakeCard {
                 DumpFirst(self.reg(DumpFirst::OFFSET)).index(),
                 self.reg64(DumpAddrLow::OFFSET),
             );
-            self.dumps.push((first, go.count()));
-            for i in 0..go.count() {
-                let words = self.activity.get(&(first + i)).copied().unwrap_or_default().to_words();
-                for (word, value) in words.into_iter().enumerate() {
-                    let at = to + u64::from(i) * DUMP_BYTES as u64 + 8 * word as u64;
-                    self.memory.write_word(at, value).expect("dump area");
-                }
+            let kind = DumpKind::ALL[go.kind() as usize];
+            if kind == DumpKind::Activity {
+                self.dumps.push((first, go.count()));
+            }
+            let values: Vec<u64> = (first..first + go.count())
+                .flat_map(|i| self.dump_entry(kind, i))
+                .collect();
+            for (word, value) in values.into_iter().enumerate() {
+                self.memory.write_word(to + 8 * word as u64, value).expect("dump area");
             }
             self.memory
                 .write_word(self.reg64(DumpDoneLow::OFFSET), go.sequence().into())
@@ -324,6 +341,25 @@ impl FakeCard {
             self.irqs |= IRQ_PROGRESS;
         }
         std::mem::take(&mut self.irqs)
+    }
+
+    /// An entry as the card copies it.
+    fn dump_entry(&self, kind: DumpKind, index: u32) -> Vec<u64> {
+        let pairs = |words: &[u32]| {
+            let pair = |w: &[u32]| u64::from(w[0]) | u64::from(w.get(1).copied().unwrap_or(0)) << 32;
+            let mut pairs: Vec<u64> = words.chunks(2).map(pair).collect();
+            pairs.resize(kind.words(), 0);
+            pairs
+        };
+        match kind {
+            DumpKind::Activity => self.activity.get(&index).copied().unwrap_or_default().to_words().into(),
+            DumpKind::Records => pairs(&self.bar2_words::<RECORD_WORDS>(index * RECORD_STRIDE)),
+            DumpKind::Tags => {
+                let row = (0..BANKS).flat_map(|bank| self.bar2_words::<WAYS>(Tag::offset(bank, index, 0)));
+                pairs(&row.collect::<Vec<_>>())
+            }
+            DumpKind::Stash => pairs(&self.bar2_words::<2>(StashEntry::offset(index as usize))),
+        }
     }
 
     fn bar2_words<const N: usize>(&self, offset: u32) -> [u32; N] {

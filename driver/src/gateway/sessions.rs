@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// The next hops of a session toward the client and toward the server.
-    fn hops(&self, flow: &Flow) -> Option<[(Key, Option<link::Mac>); 2]> {
+    pub(super) fn hops(&self, flow: &Flow) -> Option<[(Key, Option<link::Mac>); 2]> {
         let outside = self.config.xlate.service_sets.get(flow.service_set)?.outside_unit;
         let ends = [
             (flow.unit, IpAddr::V6(flow.client.0)),

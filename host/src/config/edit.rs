@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::load::{
     holder, holder_mut, insert, key_of, named, remove, resolve, switch, Marks, Purpose, Route, Word, TOP,
 };
-use super::place::Source;
+use super::place::{Place, Source};
 use super::problem::{ConfigError, Problem, ProblemKind};
 use super::schema::Kind;
 use super::set::{clear, no_list, Applied};
@@ -58,8 +58,7 @@ impl EditPath {
     /// # Errors
     /// A word that is no statement, a key of the wrong kind, or a statement nothing stands below.
     pub fn edit(&self, line: &str) -> Result<Self, ConfigError> {
-        let source = line_source(line)?;
-        let words = words_of(&source)?;
+        let (source, words) = words_of(line)?;
         let full = self.absolute(&words, &source);
         let route = resolve(TOP, &full, &[], Purpose::Block)?;
         match route.end {
@@ -74,7 +73,7 @@ impl EditPath {
                         statement: route.text(),
                     },
                 };
-                Err(Problem::new(kind, words.last().map(|word| word.place())).into())
+                Err(Problem::new(kind, words.last().map(|word| word.place.clone())).into())
             }
         }
     }
@@ -108,12 +107,14 @@ impl EditPath {
     }
 
     /// The words from the top: those of the path, then `words`.
-    pub(crate) fn absolute<'w>(&'w self, words: &[Word<'w>], source: &'w Arc<Source>) -> Vec<Word<'w>> {
-        let span = words.first().map_or(0..0, |word| word.span.clone());
-        let own = self
-            .words
-            .iter()
-            .map(|(text, _)| Word::at(text.as_str(), source, span.clone()));
+    pub(crate) fn absolute(&self, words: &[Word], source: &Arc<Source>) -> Vec<Word> {
+        let place = words
+            .first()
+            .map_or_else(|| Place::new(source, 0, 0), |word| word.place.clone());
+        let own = self.words.iter().map(|(text, _)| Word {
+            text: text.clone(),
+            place: place.clone(),
+        });
         own.chain(words.iter().cloned()).collect()
     }
 
@@ -142,10 +143,11 @@ impl EditPath {
 }
 
 /// Words of a line that holds nothing else.
-pub(crate) fn words_of(source: &Arc<Source>) -> Result<Vec<Word<'_>>, ConfigError> {
-    let (words, list) = parse::command(source, 0..source.text.len())?;
+pub(crate) fn words_of(line: &str) -> Result<(Arc<Source>, Vec<Word>), ConfigError> {
+    let source = line_source(line)?;
+    let (words, list) = parse::command(&source, 0..line.len())?;
     no_list(list.as_deref())?;
-    Ok(words)
+    Ok((source, words))
 }
 
 pub(crate) fn line_source(line: &str) -> Result<Arc<Source>, Problem> {
@@ -204,7 +206,7 @@ pub(crate) fn apply(
         return set(tree, path, source, verb, rest, list);
     }
     no_list(list.as_deref())?;
-    match verb.text.as_ref() {
+    match verb.text.as_str() {
         "delete" | "deactivate" | "activate" => mark(tree, path, source, verb, rest),
         "annotate" => annotate(tree, path, source, verb, rest),
         "rename" | "copy" => rename(tree, path, source, verb, rest),
@@ -213,19 +215,19 @@ pub(crate) fn apply(
         "clear" => clear(verb, rest),
         "protect" | "unprotect" => {
             let kind = ProblemKind::NotImplemented {
-                name: verb.text.to_string(),
+                name: verb.text.clone(),
                 why: "statements are not protected one by one; `configure exclusive` keeps others out",
             };
-            Err(Problem::new(kind, verb.place()).into())
+            Err(Problem::new(kind, verb.place.clone()).into())
         }
         _ => {
             let kind = ProblemKind::UnknownCommand {
-                name: verb.text.to_string(),
+                name: verb.text.clone(),
             };
             let help =
                 "commands are `set`, `delete`, `deactivate`, `activate`, `annotate`, `rename`, `copy`, `insert`, \
                         `replace pattern` and `clear services sessions`";
-            Err(Problem::new(kind, verb.place()).help(help).into())
+            Err(Problem::new(kind, verb.place.clone()).help(help).into())
         }
     }
 }
@@ -274,7 +276,7 @@ fn mark(
     if named(tree.root(), route.steps()).is_empty() {
         return Err(not_there(&route, rest, verb).into());
     }
-    match verb.text.as_ref() {
+    match verb.text.as_str() {
         "delete" => remove(tree.root_mut(), route.steps()),
         verb => switch(tree.root_mut(), route.steps(), verb == "deactivate"),
     };
@@ -302,8 +304,8 @@ fn annotate(
         comments.push(comment(word)?);
     }
     let apply = |node: &mut Node| match trailing {
-        true => node.trailing = comments.clone().into(),
-        false => node.comments = comments.clone().into(),
+        true => node.trailing = comments.clone(),
+        false => node.comments = comments.clone(),
     };
     let full = path.absolute(words, source);
     if full.is_empty() {
@@ -332,10 +334,10 @@ fn comment(word: &Word) -> Result<String, Problem> {
     let text = word.text.trim_end();
     let bad = || {
         let kind = ProblemKind::BadValue {
-            value: word.text.to_string(),
+            value: word.text.clone(),
             expected: "the text of a comment".into(),
         };
-        Problem::new(kind, word.place())
+        Problem::new(kind, word.place.clone())
     };
     match text {
         _ if text.starts_with("/*") || text.starts_with('#') => {
@@ -372,7 +374,7 @@ pub(crate) fn is_comment(text: &str) -> bool {
 }
 
 /// `words` around the word `between`: the first place where both halves name something decides.
-fn around<'w, 's>(words: &'w [Word<'s>], between: &str) -> impl Iterator<Item = (&'w [Word<'s>], &'w [Word<'s>])> {
+fn around<'w>(words: &'w [Word], between: &str) -> impl Iterator<Item = (&'w [Word], &'w [Word])> {
     let between = between.to_string();
     (1..words.len().saturating_sub(1)).filter_map(move |at| {
         let (left, right) = words.split_at(at);
@@ -382,10 +384,10 @@ fn around<'w, 's>(words: &'w [Word<'s>], between: &str) -> impl Iterator<Item = 
 
 fn usage(verb: &Word, usage: &'static str) -> ConfigError {
     let kind = ProblemKind::MissingValue {
-        statement: verb.text.to_string(),
+        statement: verb.text.clone(),
         expected: format!("`{usage}`"),
     };
-    Problem::new(kind, verb.place()).into()
+    Problem::new(kind, verb.place.clone()).into()
 }
 
 /// The entry of a list that `route` ends at.
@@ -396,7 +398,7 @@ fn entry(tree: &Tree, route: &Route, words: &[Word], verb: &Word) -> Result<usiz
             value: route.text(),
             expected: "an entry of a list (a keyword and its name)".into(),
         };
-        return Err(Problem::new(kind, words.last().map(|word| word.place())));
+        return Err(Problem::new(kind, words.last().map(|word| word.place.clone())));
     };
     holder(tree.root(), route.steps())
         .and_then(|holder| holder.find(last.schema, &last.values))
@@ -439,7 +441,7 @@ fn rename_to(
             expected: "the end of the command",
             found: format!("`{}`", word.text),
         };
-        return Err(Problem::new(kind, word.place()));
+        return Err(Problem::new(kind, word.place.clone()));
     }
     let missing = || not_there(&route, left, verb);
     let holder = holder_mut(tree.root_mut(), route.steps()).ok_or_else(missing)?;
@@ -447,9 +449,12 @@ fn rename_to(
         let kind = ProblemKind::AlreadyThere {
             path: format!("{} {}", list.name, values.join(" ")),
         };
-        return Err(Problem::new(kind, right.first().map(|word| word.place())));
+        return Err(Problem::new(kind, right.first().map(|word| word.place.clone())));
     }
-    let place = right.first().zip(right.last()).map(|(first, last)| first.to(last));
+    let place = right
+        .first()
+        .zip(right.last())
+        .map(|(first, last)| first.place.to(&last.place));
     if verb.text == "copy" {
         let mut copy = holder.children[at].clone();
         let node = Arc::make_mut(&mut copy);
@@ -505,7 +510,7 @@ fn reorder_to(
     let other = holder(tree.root(), route.steps()).and_then(|holder| holder.find(list, &values));
     let Some(other) = other else {
         let path = format!("{} {}", list.name, values.join(" "));
-        let place = right.first().map(|word| word.place());
+        let place = right.first().map(|word| word.place.clone());
         return Err(Problem::new(ProblemKind::NotFound { path }, place));
     };
     if other == from {
@@ -513,7 +518,7 @@ fn reorder_to(
             value: values.join(" "),
             expected: "another entry".into(),
         };
-        return Err(Problem::new(kind, right.first().map(|word| word.place())));
+        return Err(Problem::new(kind, right.first().map(|word| word.place.clone())));
     }
     let holder = holder_mut(tree.root_mut(), route.steps()).ok_or_else(missing)?;
     let node = holder.remove_at(from);
@@ -524,19 +529,19 @@ fn reorder_to(
 
 fn not_there(route: &Route, words: &[Word], verb: &Word) -> Problem {
     let place = match (words.first(), words.last()) {
-        (Some(first), Some(last)) => first.to(last),
-        _ => verb.place(),
+        (Some(first), Some(last)) => first.place.to(&last.place),
+        _ => verb.place.clone(),
     };
     Problem::new(ProblemKind::NotFound { path: route.text() }, place)
 }
 
-pub(crate) fn nonempty<'a, 's>(verb: &Word<'_>, path: &'a [Word<'s>]) -> Result<&'a [Word<'s>], Problem> {
+pub(crate) fn nonempty<'a>(verb: &Word, path: &'a [Word]) -> Result<&'a [Word], Problem> {
     if path.is_empty() {
         let kind = ProblemKind::MissingValue {
-            statement: verb.text.to_string(),
+            statement: verb.text.clone(),
             expected: "a statement".into(),
         };
-        return Err(Problem::new(kind, verb.place()));
+        return Err(Problem::new(kind, verb.place.clone()));
     }
     Ok(path)
 }

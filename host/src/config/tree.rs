@@ -12,7 +12,6 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use hashbrown::HashTable;
-use smallvec::SmallVec;
 
 use super::place::Place;
 use super::schema::{Kind, Layout, Statement, ROOT};
@@ -22,9 +21,6 @@ const INDEX_FROM: usize = 32;
 
 /// Hashes keys of children. Keyed afresh in every process, so that no text can be made to collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-
-/// Values of a leaf or key of a list entry: nearly always one.
-pub(crate) type Values = SmallVec<[String; 1]>;
 
 /// A configuration.
 #[derive(Clone)]
@@ -36,45 +32,18 @@ pub struct Tree {
 #[derive(Clone)]
 pub struct Node {
     pub(crate) schema: &'static Statement,
-    pub(crate) values: Values,
+    pub(crate) values: Vec<String>,
     pub(crate) children: Vec<Arc<Node>>,
     /// Position of each child by statement and key; made when there are many.
-    index: Option<Box<HashTable<u32>>>,
+    index: HashTable<u32>,
     pub(crate) inactive: bool,
     /// Comments before the statement, with their marks.
-    pub(crate) comments: Comments,
+    pub(crate) comments: Vec<String>,
     /// Comments before the closing brace.
-    pub(crate) trailing: Comments,
+    pub(crate) trailing: Vec<String>,
     pub(crate) place: Option<Place>,
     /// `replace:` or `delete:` in a text that is being loaded; never in a configuration.
     pub(crate) tag: Tag,
-}
-
-/// Comments with their marks. Few statements have any, so that none takes little room.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::box_collection)]
-pub(crate) struct Comments(Option<Box<Vec<String>>>);
-
-impl std::ops::Deref for Comments {
-    type Target = [String];
-
-    fn deref(&self) -> &[String] {
-        self.0.as_deref().map_or(&[], Vec::as_slice)
-    }
-}
-
-impl From<Vec<String>> for Comments {
-    fn from(comments: Vec<String>) -> Self {
-        Self((!comments.is_empty()).then(|| Box::new(comments)))
-    }
-}
-
-impl Extend<String> for Comments {
-    fn extend<I: IntoIterator<Item = String>>(&mut self, comments: I) {
-        for comment in comments {
-            self.0.get_or_insert_default().push(comment);
-        }
-    }
 }
 
 /// What a text that is loaded wants done with what is there already.
@@ -147,15 +116,15 @@ impl Default for Tree {
 }
 
 impl Node {
-    pub(crate) fn new(schema: &'static Statement, values: Values, place: Option<Place>) -> Self {
+    pub(crate) fn new(schema: &'static Statement, values: Vec<String>, place: Option<Place>) -> Self {
         Self {
             schema,
             values,
             children: Vec::new(),
-            index: None,
+            index: HashTable::new(),
             inactive: false,
-            comments: Comments::default(),
-            trailing: Comments::default(),
+            comments: Vec::new(),
+            trailing: Vec::new(),
             place,
             tag: Tag::None,
         }
@@ -234,19 +203,17 @@ impl Node {
     }
 
     pub(crate) fn is(&self, schema: &'static Statement, values: &[String]) -> bool {
-        std::ptr::eq(self.schema, schema) && (schema.kind != Kind::List || self.values.as_slice() == values)
+        std::ptr::eq(self.schema, schema) && (schema.kind != Kind::List || self.values == values)
     }
 
     /// Position of the child with this statement and, for lists, this key.
     pub(crate) fn find(&self, schema: &'static Statement, values: &[String]) -> Option<usize> {
-        match &self.index {
-            Some(index) => {
-                let hash = Self::key(schema, values);
-                let same = |at: &u32| self.children[*at as usize].is(schema, values);
-                index.find(hash, same).map(|at| *at as usize)
-            }
-            None => self.children.iter().position(|c| c.is(schema, values)),
+        if self.children.len() >= INDEX_FROM {
+            let hash = Self::key(schema, values);
+            let same = |at: &u32| self.children[*at as usize].is(schema, values);
+            return self.index.find(hash, same).map(|at| *at as usize);
         }
+        self.children.iter().position(|c| c.is(schema, values))
     }
 
     pub(crate) fn push(&mut self, child: Node) -> usize {
@@ -257,43 +224,43 @@ impl Node {
 
     /// Puts a child at a position; those from there on move by one.
     pub(crate) fn insert_at(&mut self, at: usize, child: Arc<Node>) {
-        let many = self.children.len() + 1 >= INDEX_FROM;
-        let Some(index) = &mut self.index else {
-            self.children.insert(at, child);
-            if many {
-                self.reindex();
-            }
-            return;
-        };
         let hash = Self::key(child.schema, &child.values);
-        if at < self.children.len() {
-            index
-                .iter_mut()
-                .filter(|to| **to as usize >= at)
-                .for_each(|to| *to += 1);
-        }
         self.children.insert(at, child);
-        let children = &self.children;
-        let rehash = |to: &u32| {
-            let child = &children[*to as usize];
-            Self::key(child.schema, &child.values)
-        };
-        index.insert_unique(hash, at as u32, rehash);
+        match self.children.len() {
+            n if n < INDEX_FROM => {}
+            INDEX_FROM => self.reindex(),
+            n => {
+                if at + 1 < n {
+                    self.index
+                        .iter_mut()
+                        .filter(|to| **to as usize >= at)
+                        .for_each(|to| *to += 1);
+                }
+                let children = &self.children;
+                let rehash = |to: &u32| {
+                    let child = &children[*to as usize];
+                    Self::key(child.schema, &child.values)
+                };
+                self.index.insert_unique(hash, at as u32, rehash);
+            }
+        }
     }
 
     /// Takes a child out; those behind it move by one.
     pub(crate) fn remove_at(&mut self, at: usize) -> Arc<Node> {
         let child = self.children.remove(at);
         if self.children.len() < INDEX_FROM {
-            self.index = None;
+            self.index.clear();
+            return child;
         }
-        if let Some(index) = &mut self.index {
-            let hash = Self::key(child.schema, &child.values);
-            if let Ok(entry) = index.find_entry(hash, |to| *to as usize == at) {
-                entry.remove();
-            }
-            index.iter_mut().filter(|to| **to as usize > at).for_each(|to| *to -= 1);
+        let hash = Self::key(child.schema, &child.values);
+        if let Ok(entry) = self.index.find_entry(hash, |to| *to as usize == at) {
+            entry.remove();
         }
+        self.index
+            .iter_mut()
+            .filter(|to| **to as usize > at)
+            .for_each(|to| *to -= 1);
         child
     }
 
@@ -310,7 +277,7 @@ impl Node {
 
     /// Makes the index anew, after children were moved or got other keys.
     pub(crate) fn reindex(&mut self) {
-        self.index = None;
+        self.index.clear();
         if self.children.len() < INDEX_FROM {
             return;
         }
@@ -319,11 +286,10 @@ impl Node {
             let child = &children[*to as usize];
             Self::key(child.schema, &child.values)
         };
-        let mut index = Box::new(HashTable::with_capacity(children.len()));
+        self.index.reserve(children.len(), hash);
         for at in 0..children.len() as u32 {
-            index.insert_unique(hash(&at), at, hash);
+            self.index.insert_unique(hash(&at), at, hash);
         }
-        self.index = Some(index);
     }
 
     /// Keyword and values as they are written on one line.
@@ -372,14 +338,14 @@ impl Node {
             out.push_str("}\n");
             i += group;
         }
-        for comment in self.trailing.iter() {
+        for comment in &self.trailing {
             indent(out, depth);
             let _ = writeln!(out, "{comment}");
         }
     }
 
     pub(crate) fn write_statement(&self, out: &mut String, depth: usize, words: &str) {
-        for comment in self.comments.iter() {
+        for comment in &self.comments {
             indent(out, depth);
             let _ = writeln!(out, "{comment}");
         }
@@ -462,8 +428,7 @@ fn indent(out: &mut String, depth: usize) {
 
 /// A value as it is written: in quotes when it would not be read back as one word.
 pub(crate) fn quoted(value: &str) -> String {
-    let special =
-        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}' | '[' | ']' | ';' | '"' | '\\');
+    let special = |c: char| c.is_whitespace() || c.is_control() || "{}[];\"\\".contains(c);
     let tag = matches!(value, "inactive:" | "protect:" | "replace:" | "delete:");
     if !value.is_empty() && !tag && !value.contains(special) && !value.starts_with('#') && !value.starts_with("/*") {
         return value.to_string();
@@ -484,7 +449,7 @@ impl Tree {
     /// A configuration without a statement.
     pub fn new() -> Self {
         Self {
-            root: Arc::new(Node::new(&ROOT, Values::new(), None)),
+            root: Arc::new(Node::new(&ROOT, Vec::new(), None)),
         }
     }
 
