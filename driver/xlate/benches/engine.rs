@@ -98,6 +98,7 @@ const BURST: usize = 32;
 /// Nanoseconds for each of the packets, given `rounds` times. `heads` are the first bytes of the packets: that is where
 /// they differ, and so what is fetched from memory beside the tables is small. They are written a burst before they are
 /// read, as a card would: a packet read right behind the write would wait for the write.
+#[inline(never)] // `cargo xtask budget` counts inside of it
 fn translate(nat: &mut Nat64, unit: usize, heads: &[[u8; 48]], size: usize, rounds: usize, way: Way) -> f64 {
     let mut effects = Effects::new();
     let mut packets = vec![vec![7; size]; BURST];
@@ -177,29 +178,72 @@ fn bench_translate(group: &str, sessions: usize, rounds: usize, limit: f64, want
     }
 }
 
-/// Sessions from nothing, then all of them at their end.
-fn bench_life(group: &str, sessions: usize) {
-    let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
-    let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
+/// Sets up a session with each packet; nanoseconds for each.
+#[inline(never)] // `cargo xtask budget` counts inside of it
+fn set_up(nat: &mut Nat64, begin: Time, packets: &[Vec<u8>], way: Way) -> f64 {
     let mut effects = Effects::new();
-    let begin = cpu_time();
-    for (n, packet) in packets.iter().enumerate() {
-        effects.clear();
-        nat.step(1000 * SECOND + n as u64 * 1000, 0, packet, &mut effects);
+    let start = cpu_time();
+    for (burst, packets) in packets.chunks(BURST).enumerate() {
+        let now = begin + (burst * BURST) as u64 * 1000;
+        match way {
+            Way::Step => {
+                for packet in packets {
+                    effects.clear();
+                    nat.step(now, 0, packet, &mut effects);
+                    black_box(&effects);
+                }
+            }
+            Way::Batch => {
+                effects.clear();
+                nat.step_batch(now, packets.iter().map(|packet| (0, &packet[..])), &mut effects);
+                black_box(&effects);
+            }
+        }
     }
-    let figure = (cpu_time() - begin) as f64 / sessions as f64;
-    report(&format!("{group}-setup"), figure, "ns", 500.0);
-    assert_eq!(nat.session_count(), sessions);
-    let begin = cpu_time();
-    for step in 0..100 {
+    let figure = (cpu_time() - start) as f64 / packets.len() as f64;
+    assert_eq!(nat.session_count(), packets.len());
+    figure
+}
+
+/// Lets all sessions end, one each microsecond; time is told every millisecond. Nanoseconds for each.
+#[inline(never)] // `cargo xtask budget` counts inside of it
+fn expire(nat: &mut Nat64, begin: Time) -> f64 {
+    let mut effects = Effects::new();
+    let sessions = nat.session_count();
+    let start = cpu_time();
+    for step in 0..sessions as u64 / 1000 + 2 {
         effects.clear();
-        nat.advance(1300 * SECOND + step * SECOND / 10, &mut effects);
+        nat.advance(begin + 300 * SECOND + step * 1000 * 1000, &mut effects);
+        black_box(&effects);
     }
-    effects.clear();
-    nat.advance(2000 * SECOND, &mut effects);
-    let figure = (cpu_time() - begin) as f64 / sessions as f64;
-    report(&format!("{group}-expire"), figure, "ns", 30.0);
+    let figure = (cpu_time() - start) as f64 / sessions as f64;
     assert_eq!(nat.session_count(), 0);
+    figure
+}
+
+/// Sessions from nothing, while the tables grow; then all of them to their end; then others, in the memory of the first,
+/// and in a random order of clients.
+fn bench_life(group: &str, sessions: usize, wanted: &Wanted) {
+    for (way, kind) in [(Way::Step, "single"), (Way::Batch, "batch")] {
+        let kinds = [
+            format!("{group}-grow-{kind}"),
+            format!("{group}-setup-{kind}"),
+            format!("{group}-expire-{kind}"),
+        ];
+        if !kinds.iter().any(|name| wanted.one(name)) {
+            continue;
+        }
+        let mut nat = Nat64::new(config(), 1).expect("the configuration is right");
+        let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
+        let grow = set_up(&mut nat, 1000 * SECOND, &packets, way);
+        expire(&mut nat, 1000 * SECOND);
+        let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n * 7919 % sessions, 64)).collect();
+        let again = set_up(&mut nat, 2000 * SECOND, &packets, way);
+        let end = expire(&mut nat, 2000 * SECOND);
+        for (name, (figure, limit)) in kinds.iter().zip([(grow, 500.0), (again, 500.0), (end, 30.0)]) {
+            report(name, figure, "ns", limit);
+        }
+    }
 }
 
 /// Every session with a binding of its own, a hundred to a client.
@@ -229,11 +273,11 @@ fn main() {
     };
     bench_translate("translate64", 64, 40_000, 40.0, &wanted);
     bench_translate("translate1m", MILLION, 3, 120.0, &wanted);
-    if wanted.any("life1m") {
-        bench_life("life1m", MILLION);
-    }
-    if wanted.any("life100k") {
-        bench_life("life100k", 100_000);
+    bench_life("life1m", MILLION, &wanted);
+    bench_life("life100k", 100_000, &wanted);
+    if !wanted.prefix.is_empty() {
+        // For the count of instructions, which is slow.
+        bench_life("life20k", 20_000, &wanted);
     }
     if wanted.any("memory") {
         bench_memory(MILLION);

@@ -8,8 +8,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::Protocol;
 
-use crate::index::Index;
 pub(crate) use crate::index::NONE;
+use crate::index::{Index, Segment};
 use crate::keyed::Keyed;
 use crate::pool::Lease;
 use crate::slab::Slab;
@@ -166,9 +166,14 @@ impl Bibs {
 
     /// Finds a binding by its IPv6 side.
     pub fn find6(&self, key: &Key6) -> Option<u32> {
-        self.six.find(key.hash(&self.keys), |slot| {
-            self.slab.get(slot).is_some_and(|bib| bib.six == *key)
-        })
+        self.find6_hashed(key, key.hash(&self.keys))
+    }
+
+    /// As [`Bibs::find6`], with the hash of the key.
+    #[inline]
+    pub(crate) fn find6_hashed(&self, key: &Key6, hash: u64) -> Option<u32> {
+        self.six
+            .find(hash, |slot| self.slab.get(slot).is_some_and(|bib| bib.six == *key))
     }
 
     /// Finds a binding by its IPv4 side.
@@ -203,7 +208,15 @@ impl Bibs {
 
     /// Adds a binding neither of whose sides exists yet (the caller looked).
     pub fn insert(&mut self, bib: Bib) -> u32 {
-        let (six, four) = (bib.six.hash(&self.keys), bib.four().hash(&self.keys));
+        let six = bib.six.hash(&self.keys);
+        self.insert_hashed(bib, six)
+    }
+
+    /// As [`Bibs::insert`], with the hash of the IPv6 side.
+    pub(crate) fn insert_hashed(&mut self, bib: Bib, six: u64) -> u32 {
+        let four = bib.four().hash(&self.keys);
+        // Its bucket is the one nobody has looked at yet.
+        self.four.prefetch(four, Segment::first);
         self.counts[bib.six.protocol as usize - 1] += 1;
         let slot = self.slab.insert(bib);
         self.six.insert(six, slot);
@@ -213,11 +226,29 @@ impl Bibs {
 
     /// Takes a binding out; its port goes back when the entry is dropped.
     pub fn remove(&mut self, slot: u32) -> Option<Bib> {
+        let hashes = self.hashes(slot)?;
+        self.remove_hashed(slot, hashes)
+    }
+
+    /// The hashes of a binding's sides: IPv6, IPv4.
+    pub(crate) fn hashes(&self, slot: u32) -> Option<(u64, u64)> {
+        let bib = self.slab.get(slot)?;
+        Some((bib.six.hash(&self.keys), bib.four().hash(&self.keys)))
+    }
+
+    /// As [`Bibs::remove`], with the [`Bibs::hashes`] of the binding.
+    pub(crate) fn remove_hashed(&mut self, slot: u32, (six, four): (u64, u64)) -> Option<Bib> {
         let bib = self.slab.remove(slot)?;
         self.counts[bib.six.protocol as usize - 1] -= 1;
-        self.six.remove(bib.six.hash(&self.keys), slot);
-        self.four.remove(bib.four().hash(&self.keys), slot);
+        let found = (self.six.remove(six, slot), self.four.remove(four, slot));
+        debug_assert_eq!(found, (true, true), "binding {slot} is indexed by its sides");
         Some(bib)
+    }
+
+    /// Asks for the buckets a binding with these [`Bibs::hashes`] is in, without waiting for them.
+    pub(crate) fn prefetch_buckets(&self, (six, four): (u64, u64)) {
+        self.six.prefetch(six, Segment::first);
+        self.four.prefetch(four, Segment::first);
     }
 
     /// The binding with this number.

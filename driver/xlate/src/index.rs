@@ -73,6 +73,13 @@ const fn zeros(bytes: u64) -> u64 {
     bytes.wrapping_sub(LOW) & !bytes & (LOW << 7)
 }
 
+/// The highest bit of each byte that is 0, and of no other.
+#[inline]
+const fn zeros_exactly(bytes: u64) -> u64 {
+    // No sum of seven bits carries into the next byte.
+    !(((bytes & !(LOW << 7)) + (LOW * 0x7f)) | bytes) & (LOW << 7)
+}
+
 impl Bucket {
     const EMPTY: Self = Self {
         hashes: [0; 4 * ENTRIES],
@@ -145,8 +152,14 @@ impl Bucket {
     }
 
     /// All entries.
+    #[inline]
     fn entries(&self) -> impl Iterator<Item = (Stored, u32)> + '_ {
-        (0..ENTRIES).map(|at| self.get(at)).filter(|entry| entry.0.tag() != 0)
+        let mut used = !zeros_exactly(self.tags()) & (LOW << 7);
+        std::iter::from_fn(move || {
+            let at = used.trailing_zeros() as usize / 8;
+            used &= used.wrapping_sub(1);
+            (at < ENTRIES).then(|| self.get(at))
+        })
     }
 
     #[inline]
@@ -241,7 +254,15 @@ impl Segment {
                 used: self.used,
             };
             let all = self.buckets.iter().flat_map(Bucket::entries);
-            if all.map(|entry| larger.place(entry)).all(|placed| placed.is_ok()) {
+            // Most entries go to the first place, which costs little; the others follow once all of these are there.
+            let mut others = Vec::new();
+            for (hash, slot) in all {
+                let first = larger.first(hash);
+                if !larger.buckets[first].put(hash, slot) {
+                    others.push((hash, slot));
+                }
+            }
+            if others.into_iter().all(|entry| larger.place(entry).is_ok()) {
                 *self = larger;
                 return;
             }

@@ -204,6 +204,8 @@ pub struct Policy {
     /// By unit and by service set: what every packet asks for, side by side.
     units: Vec<UnitPolicy>,
     ways: Vec<Way>,
+    /// Whether a pool gives ports in blocks.
+    blocks: bool,
     /// No address of ours is below the first or above the second.
     bounds: (u32, u32),
 }
@@ -340,12 +342,19 @@ impl Policy {
         Ok(Self {
             units: units.collect(),
             ways: ways.collect(),
+            blocks: config.pools.iter().any(|pool| pool.blocks.is_some()),
             bounds,
             config,
             unit_sets,
             sets,
             prefixes,
         })
+    }
+
+    /// Whether a pool gives ports in blocks, and so has something to log.
+    #[inline]
+    pub(crate) const fn has_blocks(&self) -> bool {
+        self.blocks
     }
 
     /// What packets of a unit ask for; `None`: no such unit.

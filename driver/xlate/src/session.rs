@@ -218,6 +218,17 @@ impl Sessions {
         self.slab.prefetch(slot);
     }
 
+    /// Asks for what the end of a session needs beside itself, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch_links(&self, slot: u32) {
+        self.links.prefetch(slot);
+    }
+
+    /// The hash of a session's IPv6 tuple.
+    pub(crate) fn hash6(&self, bibs: &Bibs, slot: u32) -> Option<u64> {
+        Some(tuple6(bibs, self.slab.get(slot)?)?.hash(&self.keys))
+    }
+
     /// The session of a binding with a server.
     #[inline]
     pub fn find_remote(&self, bibs: &Bibs, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
@@ -250,8 +261,13 @@ impl Sessions {
 
     /// Adds a session whose tuples do not exist yet (the caller looked), to its binding's list: the first few at the
     /// head, the indexed ones behind them.
-    pub fn insert(&mut self, bibs: &mut Bibs, mut session: Session) -> Option<u32> {
+    pub fn insert(&mut self, bibs: &mut Bibs, session: Session) -> Option<u32> {
         let hash = tuple6(bibs, &session)?.hash(&self.keys);
+        self.insert_hashed(bibs, session, hash)
+    }
+
+    /// As [`Sessions::insert`], with the hash of the IPv6 tuple.
+    pub(crate) fn insert_hashed(&mut self, bibs: &mut Bibs, mut session: Session, hash: u64) -> Option<u32> {
         let (bib, remote) = (session.bib, session.remote);
         let entry = bibs.get_mut(bib)?;
         let indexed = entry.sessions >= WALKED;
@@ -293,9 +309,15 @@ impl Sessions {
 
     /// Takes a session out; its binding, which is still there, loses it from its list.
     pub fn remove(&mut self, bibs: &mut Bibs, slot: u32) -> Option<Session> {
-        let hash = tuple6(bibs, self.slab.get(slot)?)?.hash(&self.keys);
+        let hash = self.hash6(bibs, slot)?;
+        self.remove_hashed(bibs, slot, hash)
+    }
+
+    /// As [`Sessions::remove`], with the hash of the IPv6 tuple.
+    pub(crate) fn remove_hashed(&mut self, bibs: &mut Bibs, slot: u32, hash: u64) -> Option<Session> {
         let session = self.slab.remove(slot)?;
-        self.six.remove(hash, slot);
+        let found = self.six.remove(hash, slot);
+        debug_assert!(found, "session {slot} is indexed by its tuple");
         if session.flags.has(Flags::INDEXED) {
             self.remote
                 .remove(hash_remote(&self.keys, session.bib, session.remote), slot);

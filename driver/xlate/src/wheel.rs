@@ -54,6 +54,8 @@ struct Level {
 pub struct Wheel {
     position: Time,
     levels: Vec<Level>,
+    /// Bit i: level i holds a timer.
+    used: u16,
     nodes: Vec<Node>,
     armed: usize,
 }
@@ -75,6 +77,7 @@ impl Wheel {
         Self {
             position: 0,
             levels: vec![level; LEVELS],
+            used: 0,
             nodes: Vec::new(),
             armed: 0,
         }
@@ -132,11 +135,17 @@ impl Wheel {
             if earliest > until {
                 return None;
             }
+            let timer = self.levels[level].heads[slot];
+            let node = self.nodes[timer as usize];
+            // Alone in its slot, a timer need not go through the levels below.
+            let alone = node.next == timer && node.deadline == earliest;
+            if level == 0 || alone {
+                // Before the position moves: it tells where the timer is linked.
+                self.disarm(timer);
+            }
             // `earliest` is in the slot, no deadline precedes it, and it is not after `until`.
             self.position = self.position.max(earliest);
-            if level == 0 {
-                let timer = self.levels[0].heads[slot];
-                self.disarm(timer);
+            if level == 0 || alone {
                 return Some((timer, earliest));
             }
             self.spread(level, slot);
@@ -170,12 +179,49 @@ impl Wheel {
         }
     }
 
+    /// Up to `most` timers that are likely to come out of [`Wheel::pop`] next, none of them due after `until`: a slot's
+    /// timers are not in order until it is spread. Returns how many it gave to `f`.
+    pub fn upcoming(&self, until: Time, most: usize, mut f: impl FnMut(u32)) -> usize {
+        let mut count = 0;
+        let mut levels = self.used;
+        while levels != 0 {
+            let level = &self.levels[levels.trailing_zeros() as usize];
+            levels &= levels - 1;
+            let mut used = level.used;
+            while used != 0 {
+                let slot = used.trailing_zeros() as usize;
+                used &= used - 1;
+                if level.earliest[slot] > until {
+                    return count;
+                }
+                let head = level.heads[slot];
+                let mut timer = head;
+                loop {
+                    let node = &self.nodes[timer as usize];
+                    if count == most {
+                        return count;
+                    }
+                    if node.deadline <= until {
+                        f(timer);
+                        count += 1;
+                    }
+                    timer = node.next;
+                    if timer == head {
+                        break;
+                    }
+                }
+            }
+        }
+        count
+    }
+
     fn first_slot(&self) -> Option<(usize, usize)> {
         // The slots of a level lie within the current slot of the level above, so the lowest used level is the first.
-        self.levels
-            .iter()
-            .position(|l| l.used != 0)
-            .map(|l| (l, self.levels[l].used.trailing_zeros() as usize))
+        if self.used == 0 {
+            return None;
+        }
+        let level = self.used.trailing_zeros() as usize;
+        Some((level, self.levels[level].used.trailing_zeros() as usize))
     }
 
     fn place(&self, deadline: Time) -> (usize, usize) {
@@ -186,6 +232,7 @@ impl Wheel {
     fn link(&mut self, timer: u32) {
         let deadline = self.nodes[timer as usize].deadline;
         let (level, slot) = self.place(deadline);
+        self.used |= 1 << level;
         let level = &mut self.levels[level];
         if level.used & 1 << slot == 0 {
             level.used |= 1 << slot;
@@ -210,11 +257,14 @@ impl Wheel {
             next,
             previous,
         } = self.nodes[timer as usize];
-        let (level, slot) = self.place(deadline);
-        let level = &mut self.levels[level];
+        let (at, slot) = self.place(deadline);
+        let level = &mut self.levels[at];
         if next == timer {
             level.used &= !(1 << slot);
             level.heads[slot] = NONE;
+            if level.used == 0 {
+                self.used &= !(1 << at);
+            }
         } else {
             self.nodes[previous as usize].next = next;
             self.nodes[next as usize].previous = previous;
@@ -230,6 +280,9 @@ impl Wheel {
         let head = self.levels[level].heads[slot];
         self.levels[level].used &= !(1 << slot);
         self.levels[level].heads[slot] = NONE;
+        if self.levels[level].used == 0 {
+            self.used &= !(1 << level);
+        }
         let last = self.nodes[head as usize].previous;
         let mut timer = head;
         loop {
@@ -309,6 +362,11 @@ mod tests {
                         wheel.for_each_due(now, |timer, _| assert!(due.insert(timer), "seed {seed}"));
                         let want: BTreeSet<u32> = by_timer.iter().filter(|(_, &d)| d <= now).map(|(&t, _)| t).collect();
                         assert_eq!(due, want, "seed {seed}");
+                        let mut next = BTreeSet::new();
+                        let most = rng.random_range(0..20);
+                        let count = wheel.upcoming(now, most, |timer| assert!(next.insert(timer), "seed {seed}"));
+                        assert_eq!((next.len(), count), (count, want.len().min(most)), "seed {seed}");
+                        assert!(next.is_subset(&want), "seed {seed}");
                         while let Some((timer, deadline)) = wheel.pop(now) {
                             by_time.retain(|_, timers| !timers.is_empty());
                             let (&first, timers) = by_time.iter_mut().next().expect("model has one too");

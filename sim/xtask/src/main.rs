@@ -1,8 +1,9 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod run;
 mod setup;
 
@@ -40,6 +41,12 @@ enum Chore {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Count the instructions of the translator (valgrind) and compare them with `driver/xlate/benches/budget.txt`.
+    Budget {
+        /// Write the file instead.
+        #[arg(long)]
+        write: bool,
+    },
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
 }
@@ -68,6 +75,7 @@ fn main() -> ExitCode {
         Chore::Check => check(&root),
         Chore::Ci => setup::setup().and_then(|()| check(&root)),
         Chore::Emit { width, out } => emit(&root, &width, out),
+        Chore::Budget { write } => budget::budget(&root, write),
         Chore::Demo => setup::setup().and_then(|()| demo(&root)),
     };
     match result {
@@ -152,7 +160,8 @@ fn check(root: &Path) -> Result<(), Error> {
         compare(&root.join("examples").join(name), &fresh.join(name))?;
     }
     // The other generated files are compared by tests of the crates that make them.
-    test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))
+    test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))?;
+    budget::budget(root, false)
 }
 
 fn demo(root: &Path) -> Result<(), Error> {

@@ -40,6 +40,22 @@ pub enum Error {
         /// File.
         path: PathBuf,
     },
+    /// A program's output is not what was expected.
+    #[error("no {what} in the output: {output}")]
+    Unreadable {
+        /// What was looked for.
+        what: &'static str,
+        /// The end of the output.
+        output: String,
+    },
+    /// The translator takes more instructions than agreed.
+    #[error("more instructions than {file} allows: {cases}", file = file.display())]
+    OverBudget {
+        /// Which figures.
+        cases: String,
+        /// The agreed ones.
+        file: PathBuf,
+    },
     /// Tools are missing and cannot be installed from here.
     #[error("missing: {packages}; {why}")]
     Tools {

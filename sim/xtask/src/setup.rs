@@ -15,7 +15,7 @@ enum Probe {
 }
 
 /// Packages, what shows that they are there, and what for.
-const TOOLS: [(&str, Probe, &str); 6] = [
+const TOOLS: [(&str, Probe, &str); 7] = [
     (
         "verilator",
         Probe::Program("verilator"),
@@ -35,6 +35,11 @@ const TOOLS: [(&str, Probe, &str); 6] = [
         "python3-scapy",
         Probe::Module("scapy.all"),
         "makes the example captures",
+    ),
+    (
+        "valgrind",
+        Probe::Program("valgrind"),
+        "counts the instructions of the translator",
     ),
     ("g++", Probe::Program("g++"), "compiles what verilator makes"),
     ("make", Probe::Program("make"), "compiles what verilator makes"),

@@ -15,6 +15,7 @@
 //! the activity of, tells [`Nat64::touch`], then advances. A caller without one advances before each step.
 
 mod adopt;
+mod ahead;
 mod answers;
 mod batch;
 mod drain;
@@ -40,10 +41,11 @@ use crate::icmp_error::RateLimit;
 use crate::keyed::{Keyed, Random};
 use crate::policy::{nanoseconds, ConfigError, Policy};
 use crate::pool::{Pool, Usage};
-use crate::session::{Session, Sessions};
+use crate::session::{Session, Sessions, Tuple6};
 use crate::stats::Stats;
 use crate::tcp::State;
 use crate::wheel::Wheel;
+use ahead::Ahead;
 use syns::Syns;
 
 pub use adopt::{AdoptError, CardSession};
@@ -128,6 +130,9 @@ pub struct Nat64 {
     /// IPv4 Identification of the last packet that got one from us.
     ident: u16,
     stats: Stats,
+    ahead: Ahead,
+    /// Tuple of the packet in hand and its hash, when there is no session for it.
+    absent: Option<(Tuple6, u64)>,
     /// Packets between the two translations of a hairpin, and errors of ours.
     scratch: Vec<u8>,
     events: Vec<Event>,
@@ -214,6 +219,8 @@ impl Nat64 {
             errors: RateLimit::new(config.limits.icmp_errors_per_second),
             ident: Random::new(seed ^ 0x6e61_7436_3436_3436).draw() as u16,
             stats: Stats::new(config),
+            ahead: Ahead::default(),
+            absent: None,
             scratch: Vec::new(),
             events: Vec::new(),
             keys,
@@ -248,6 +255,7 @@ impl Nat64 {
             Some(_) => Err(Reason::BadHeader),
             None => Err(Reason::Truncated),
         };
+        self.absent = None;
         if result.is_err() {
             self.finish(self.policy.set_of_unit(unit), result, effects);
         }

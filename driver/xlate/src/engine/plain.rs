@@ -226,11 +226,16 @@ impl Nat64 {
         self.find_and_carry6(now, plain, bytes, effects)
     }
 
-    /// [`Nat64::carry6`] without a hint. Nearly always there is no session then.
+    /// [`Nat64::carry6`] without a hint. Nearly always there is no session then; the long way need not look again.
     #[cold]
     fn find_and_carry6(&mut self, now: Time, plain: &Plain6, bytes: &[u8], effects: &mut Effects) -> Option<()> {
-        let slot = self.sessions.find6_hashed(&self.bibs, &plain.tuple, plain.hash)?;
-        self.forward6(now, plain, slot, bytes, effects)
+        match self.sessions.find6_hashed(&self.bibs, &plain.tuple, plain.hash) {
+            Some(slot) => self.forward6(now, plain, slot, bytes, effects),
+            None => {
+                self.absent = Some((plain.tuple, plain.hash));
+                None
+            }
+        }
     }
 
     #[inline(always)]

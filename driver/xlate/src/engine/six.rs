@@ -167,7 +167,14 @@ impl Nat64 {
             remote,
         };
         let size = packet.bytes.len();
-        let bib = match self.sessions.find6(&self.bibs, &tuple) {
+        let (hash, found) = match self.absent.take().filter(|(other, _)| *other == tuple) {
+            Some((_, hash)) => (hash, None),
+            None => {
+                let hash = tuple.hash(&self.keys);
+                (hash, self.sessions.find6_hashed(&self.bibs, &tuple, hash))
+            }
+        };
+        let bib = match found {
             Some(slot) => {
                 self.seen(now, slot, Direction::SixToFour, flags, size, effects);
                 self.sessions.get(slot).map(|session| session.bib)
@@ -182,7 +189,7 @@ impl Nat64 {
                     destination: (packet.dst, remote_port),
                     remote,
                 };
-                Some(self.begin6(now, way, packet, &outbound, flags, effects)?)
+                Some(self.begin6(now, way, packet, &outbound, hash, flags, effects)?)
             }
         };
         let pool = bib
@@ -245,13 +252,15 @@ impl Nat64 {
         }
     }
 
-    /// A client's packet without a session: the binding it leaves by.
+    /// A client's packet without a session, the hash of its tuple: the binding it leaves by.
+    #[allow(clippy::too_many_arguments)] // where, what, how
     fn begin6(
         &mut self,
         now: Time,
         way: &Way6,
         packet: &Packet6<'_>,
         outbound: &Outbound,
+        hash: u64,
         flags: u8,
         effects: &mut Effects,
     ) -> Result<u32, Reason> {
@@ -268,7 +277,7 @@ impl Nat64 {
             }
             return Ok(bib);
         }
-        match self.open_outbound(now, outbound, packet.bytes.len(), effects) {
+        match self.open_outbound(now, outbound, hash, packet.bytes.len(), effects) {
             Ok(slot) => self
                 .sessions
                 .get(slot)

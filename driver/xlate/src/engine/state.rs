@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Direction, Protocol, Reason};
 
+use super::ahead::Hashes;
 use super::syns::SynKey;
 use super::Nat64;
 use crate::bib::{Bib, Key6, Scope, NONE};
@@ -196,11 +197,13 @@ impl Nat64 {
         Ok(())
     }
 
-    /// Opens a session for a client's packet (RFC 6146 sections 3.5.1, 3.5.2.2 CLOSED, 3.5.3).
+    /// Opens a session for a client's packet (RFC 6146 sections 3.5.1, 3.5.2.2 CLOSED, 3.5.3). The caller looked for its
+    /// tuple, whose hash is `hash`, in vain.
     pub(super) fn open_outbound(
         &mut self,
         now: Time,
         packet: &Outbound,
+        hash: u64,
         size: usize,
         effects: &mut Effects,
     ) -> Result<u32, Reason> {
@@ -219,7 +222,8 @@ impl Nat64 {
         let matched = self.hit(service_set, matched)?;
         self.within_limits(now, service_set, client.0, protocol)?;
         let mut key = self.bib_key(packet, matched.term);
-        let mut slot = self.find_bib(&key);
+        let mut hash6 = key.hash(&self.keys);
+        let mut slot = self.find_bib_hashed(&key, hash6);
         if let Some(found) = slot.filter(|&found| self.sessions.find_remote(&self.bibs, found, remote).is_some()) {
             // The reverse tuple exists: another prefix or unit maps this client to the same server.
             let is_static = self.bibs.get(found).is_some_and(Bib::is_static);
@@ -227,11 +231,12 @@ impl Nat64 {
                 return Err(Reason::EimConflict);
             }
             key.scope = Scope::Term;
-            slot = self.bibs.find6(&key);
+            hash6 = key.hash(&self.keys);
+            slot = self.bibs.find6_hashed(&key, hash6);
         }
         let bib = match slot {
             Some(slot) => slot,
-            None => self.create_bib(now, key, effects)?,
+            None => self.create_bib(now, key, hash6, effects)?,
         };
         if let Err(reason) = self.check_land_attack(service_set, bib, remote) {
             self.forget_if_unused(bib, now, effects);
@@ -249,7 +254,7 @@ impl Nat64 {
         session.state = state;
         session.flags.set(Flags::HAIRPIN, hairpin);
         session.count(Direction::SixToFour, size);
-        self.add_session(session, effects).ok_or(Reason::SessionLimit)
+        self.add_new_session(session, hash, effects).ok_or(Reason::SessionLimit)
     }
 
     /// Counts that a term matched.
@@ -346,21 +351,28 @@ impl Nat64 {
 
     /// Adds a session and everything that goes with it. `None`: its IPv6 tuple exists already.
     pub(super) fn add_session(&mut self, session: Session, effects: &mut Effects) -> Option<u32> {
-        let (bib, state, remote) = (session.bib, session.state, session.remote);
-        let (term, inbound) = (session.term, session.inbound());
-        let entry = self.bibs.get(bib)?;
+        let entry = self.bibs.get(session.bib)?;
         let tuple = crate::session::Tuple6 {
             protocol: entry.six.protocol,
             unit: session.unit,
             prefix: session.prefix,
             client: entry.six.client,
-            remote,
+            remote: session.remote,
         };
-        if self.sessions.find6(&self.bibs, &tuple).is_some() {
+        let hash = tuple.hash(&self.keys);
+        if self.sessions.find6_hashed(&self.bibs, &tuple, hash).is_some() {
             return None;
         }
+        self.add_new_session(session, hash, effects)
+    }
+
+    /// As [`Nat64::add_session`], for a tuple that is known not to exist, and its hash. `None`: there is no such binding.
+    fn add_new_session(&mut self, session: Session, hash: u64, effects: &mut Effects) -> Option<u32> {
+        let (bib, state) = (session.bib, session.state);
+        let (term, inbound) = (session.term, session.inbound());
+        let entry = self.bibs.get(bib)?;
         let (set, client) = (entry.six.service_set, entry.six.client.0);
-        let slot = self.sessions.insert(&mut self.bibs, session)?;
+        let slot = self.sessions.insert_hashed(&mut self.bibs, session, hash)?;
         self.bib_timers.disarm(bib);
         if state != State::V4InitStored {
             self.permit(slot);
@@ -442,6 +454,11 @@ impl Nat64 {
 
     /// Finds the binding of a client; a static one goes first.
     pub(super) fn find_bib(&self, key: &Key6) -> Option<u32> {
+        self.find_bib_hashed(key, key.hash(&self.keys))
+    }
+
+    /// As [`Nat64::find_bib`], with the hash of the key.
+    fn find_bib_hashed(&self, key: &Key6, hash: u64) -> Option<u32> {
         if !self.policy.set(key.service_set).static_bindings.is_empty() {
             let fixed = self.bibs.find6(&Key6 {
                 scope: Scope::Static,
@@ -452,7 +469,7 @@ impl Nat64 {
                 return fixed;
             }
         }
-        self.bibs.find6(key)
+        self.bibs.find6_hashed(key, hash)
     }
 
     /// The binding that a client's packet without a session would use, if there is one.
@@ -473,28 +490,29 @@ impl Nat64 {
             .ok_or(Reason::TcpNotSyn)
     }
 
-    fn create_bib(&mut self, now: Time, key: Key6, effects: &mut Effects) -> Result<u32, Reason> {
+    fn create_bib(&mut self, now: Time, key: Key6, hash: u64, effects: &mut Effects) -> Result<u32, Reason> {
         if self.bibs.len() >= self.policy.config.limits.bibs as usize {
             return Err(Reason::BibLimit);
         }
-        let lease = self.lease(now, &key, effects)?;
+        let (lease, pool) = self.lease(now, &key, effects)?;
         let bib = Bib {
             six: key,
-            pool: lease.endpoint(),
+            pool,
             sessions: 0,
             inbound: 0,
             first: NONE,
             lease: Some(lease),
         };
-        if self.bibs.find4(&bib.four()).is_some() {
+        let fixed = !self.policy.set(key.service_set).static_bindings.is_empty();
+        if fixed && self.bibs.find4(&bib.four()).is_some() {
             // A static binding to an address of no pool, with a port that a pool has now: the lease goes back.
             return Err(Reason::PoolExhausted);
         }
-        Ok(self.bibs.insert(bib))
+        Ok(self.bibs.insert_hashed(bib, hash))
     }
 
     /// A port of the term's pool, or of its overload pool.
-    fn lease(&mut self, now: Time, key: &Key6, effects: &mut Effects) -> Result<Lease, Reason> {
+    fn lease(&mut self, now: Time, key: &Key6, effects: &mut Effects) -> Result<(Lease, (Ipv4Addr, u16)), Reason> {
         let (set, term) = (key.service_set, key.term);
         let translate = self.policy.translate(set, term).ok_or(Reason::NoRule)?;
         let fixed = match &self.policy.sets[usize::from(set)].terms[usize::from(term)].deterministic {
@@ -509,9 +527,11 @@ impl Nat64 {
             fixed,
         };
         let (pool, overload) = (translate.pool, translate.overload_pool);
-        let first = self.pools[pool].allocate(now, &request);
+        let first = self.pools[pool].allocate_endpoint(now, &request);
         let lease = match (first, overload) {
-            (Err(_), Some(overload)) => self.pools[overload].allocate(now, &Request { fixed: None, ..request }),
+            (Err(_), Some(overload)) => {
+                self.pools[overload].allocate_endpoint(now, &Request { fixed: None, ..request })
+            }
             (first, _) => first,
         };
         self.log_blocks(effects);
@@ -520,6 +540,9 @@ impl Nat64 {
 
     /// Passes on what the pools have to log.
     pub(super) fn log_blocks(&mut self, effects: &mut Effects) {
+        if !self.policy.has_blocks() {
+            return;
+        }
         for (pool, config) in self.pools.iter().zip(&self.policy.config.pools) {
             if config.blocks.is_some() {
                 pool.take_events(&mut self.events);
@@ -555,8 +578,15 @@ impl Nat64 {
 
     /// Removes a binding that has no session; its port goes back.
     pub(super) fn drop_bib(&mut self, slot: u32, now: Time, effects: &mut Effects) {
+        if let Some(hashes) = self.bibs.hashes(slot) {
+            self.drop_bib_hashed(slot, hashes, now, effects);
+        }
+    }
+
+    /// As [`Nat64::drop_bib`], with the hashes of the binding.
+    fn drop_bib_hashed(&mut self, slot: u32, hashes: (u64, u64), now: Time, effects: &mut Effects) {
         self.bib_timers.disarm(slot);
-        if let Some(lease) = self.bibs.remove(slot).and_then(|bib| bib.lease) {
+        if let Some(lease) = self.bibs.remove_hashed(slot, hashes).and_then(|bib| bib.lease) {
             lease.release(now);
         }
         self.log_blocks(effects);
@@ -583,10 +613,16 @@ impl Nat64 {
 
     /// Ends a session; its binding goes with the last one, at once or after the pool's mapping timeout.
     pub(super) fn close(&mut self, slot: u32, now: Time, effects: &mut Effects) {
-        let flow = self.flow(slot);
         let id = self.sessions.id(slot);
+        // The whole of it is told only where it is logged.
+        let log = self.sessions.get(slot).and_then(|session| self.bibs.get(session.bib));
+        let log = log.is_some_and(|bib| self.policy.set(bib.six.service_set).log_sessions);
+        let flow = if log { self.flow(slot) } else { None };
         self.session_timers.disarm(slot);
-        let Some(session) = self.sessions.remove(&mut self.bibs, slot) else {
+        let Some(ahead) = self.ahead.take(slot).or_else(|| self.hashes_of(slot)) else {
+            return;
+        };
+        let Some(session) = self.sessions.remove_hashed(&mut self.bibs, slot, ahead.session) else {
             return;
         };
         if session.installed() {
@@ -630,16 +666,25 @@ impl Nat64 {
         if let Some(pool) = session.inbound().then(|| self.pool_of(session.bib)).flatten() {
             self.inbound[pool].now -= 1;
         }
-        if let (true, Some(flow)) = (self.policy.set(set).log_sessions, flow) {
+        if let Some(flow) = flow {
             let (packets, bytes) = (session.packets, session.bytes);
             effects.push(Effect::Log(Event::SessionClose { flow, packets, bytes }));
         }
         if idle {
             match self.mapping_timeout(session.bib) {
                 Some(timeout) => self.bib_timers.arm(session.bib, now.saturating_add(timeout)),
-                None => self.drop_bib(session.bib, now, effects),
+                None => self.drop_bib_hashed(session.bib, ahead.bib, now, effects),
             }
         }
+    }
+
+    /// What a session is found with.
+    pub(super) fn hashes_of(&self, slot: u32) -> Option<Hashes> {
+        Some(Hashes {
+            slot,
+            session: self.sessions.hash6(&self.bibs, slot)?,
+            bib: self.bibs.hashes(self.sessions.get(slot)?.bib)?,
+        })
     }
 
     fn mapping_timeout(&self, slot: u32) -> Option<Time> {

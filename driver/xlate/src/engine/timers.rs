@@ -30,9 +30,12 @@ impl Nat64 {
         loop {
             let deadlines = self.deadlines();
             let Some(first) = deadlines.into_iter().flatten().min().filter(|&first| first <= now) else {
+                // Between two calls everything may change.
+                self.ahead.clear();
                 return;
             };
             if deadlines[0] == Some(first) {
+                self.look_ahead(now);
                 // A deadline may be a lower bound; then nothing comes out, and the bound has become better.
                 if let Some((slot, at)) = self.session_timers.pop(first) {
                     self.session_due(slot, at, effects);

@@ -129,6 +129,8 @@ pub struct Lease {
 
 const _: () = assert!(MAX_ADDRESSES <= 1 << NUMBER_BITS && size_of::<Lease>() == 16);
 
+/// A lease that was given back. No lease looks like this: there is no fourth protocol.
+const RELEASED: u64 = u64::MAX;
 /// Bits of an address number in a lease.
 const NUMBER_BITS: u32 = 20;
 /// Bits of a port in a lease.
@@ -240,6 +242,14 @@ impl Pool {
     /// # Errors
     /// [`PoolError`]; nothing has changed then but a counter.
     pub fn allocate(&self, now: Time, request: &Request) -> Result<Lease, PoolError> {
+        self.allocate_endpoint(now, request).map(|(lease, _)| lease)
+    }
+
+    /// As [`Pool::allocate`], and the address and port.
+    ///
+    /// # Errors
+    /// [`PoolError`]; nothing has changed then but a counter.
+    pub fn allocate_endpoint(&self, now: Time, request: &Request) -> Result<(Lease, (Ipv4Addr, u16)), PoolError> {
         let mut state = self.lock();
         state.advance(now);
         let full = state.homes.len() >= NO_HOME as usize
@@ -251,7 +261,10 @@ impl Pool {
             state.allocate(request)
         };
         match taken {
-            Ok((number, port, home)) => Ok(Lease::new(self, number, request.protocol, port, home)),
+            Ok((number, port, home)) => {
+                let lease = Lease::new(self, number, request.protocol, port, home);
+                Ok((lease, (state.address(number), port)))
+            }
             Err(error) => {
                 match error {
                     PoolError::Exhausted => state.usage.out_of_ports += 1,
@@ -352,16 +365,24 @@ impl Lease {
 
     /// Gives the port back at a known time (the quarantine starts there). Dropping the lease does the same at the
     /// latest time the pool has heard of.
-    pub fn release(self, now: Time) {
+    pub fn release(mut self, now: Time) {
+        self.give_back(Some(now));
+    }
+
+    fn give_back(&mut self, now: Option<Time>) {
+        if self.packed == RELEASED {
+            return;
+        }
         let mut state = self.pool.lock();
-        state.now = state.now.max(now);
+        state.now = state.now.max(now.unwrap_or(0));
+        state.release(self.number(), self.protocol(), self.port(), self.home());
+        self.packed = RELEASED;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let mut state = self.pool.lock();
-        state.release(self.number(), self.protocol(), self.port(), self.home());
+        self.give_back(None);
     }
 }
 

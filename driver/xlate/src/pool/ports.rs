@@ -205,6 +205,15 @@ impl PortMap {
 
     /// The first free port of a parity at or behind `from`, up to `high`.
     pub fn next(&self, from: u16, high: u16, parity: Parity) -> Option<u16> {
+        // Mostly it is close by: a cursor goes through the ports one by one.
+        let at = usize::from(from);
+        if let Some(chunk) = &self.chunks[at / CHUNK] {
+            let word = chunk.words[at % CHUNK / 64] & parity.mask() & (u64::MAX << (at % 64));
+            if word != 0 {
+                let port = (at & !63) + word.trailing_zeros() as usize;
+                return Some(port as u16).filter(|&port| port <= high);
+            }
+        }
         self.select(self.rank(u32::from(from), parity), parity)
             .filter(|&port| port <= high)
     }
