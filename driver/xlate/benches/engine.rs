@@ -1,19 +1,24 @@
 //! What the translator costs on one core, in CPU time of its thread, and what a session takes of memory.
 //!
 //! ```text
-//! cargo bench -p nat64-xlate                       all figures
-//! cargo bench -p nat64-xlate -- translate64 2000   one, with the number of rounds
-//! valgrind --tool=callgrind target/release/deps/engine-... translate64 2000
+//! cargo bench -p nat64-xlate                                       all figures
+//! cargo bench -p nat64-xlate -- translate1m-64                     those whose names begin so
+//! cargo bench -p nat64-xlate -- translate64-64-6to4-single 2000    with the number of rounds
+//! cargo xtask budget                                               instructions, against benches/budget.txt
+//! GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench ...            tables in large pages, where they are `madvise`
 //! ```
 //!
-//! The limits beside the figures are those the project has set itself. On a busy machine CPU time grows with the
-//! neighbours' use of the caches; the instructions that callgrind counts do not, so compare those: take the difference of
-//! two runs with different numbers of rounds, so that what is done once does not count. (A `rep movs` counts for every
-//! turn, so packets of 1,200 bytes look worse there than they are.)
+//! `single` is [`Nat64::step`], `batch` is [`Nat64::step_batch`] with 32 packets. `grow` sets sessions up while the tables
+//! grow into fresh memory, `setup` in the memory of sessions that ended, in a random order of clients.
 //!
-//! One run on a quiet machine of two cores: translate 80 to 86 ns with 64 sessions, the same for 64 and 1,200 bytes; 827 to
-//! 846 ns with 2^20 in random order; set up 760 ns (100,000) and 2,323 ns (2^20); expire 320 and 816 ns; 195.4 bytes for a
-//! session and its binding. Only the memory is within its limit.
+//! The limits beside the figures are those the project has set itself. On a busy machine CPU time grows with the
+//! neighbours' use of the caches; the instructions that valgrind counts do not.
+//!
+//! One run on a machine of two cores with ten other processes at work (what the previous design took in the same hour in
+//! parentheses): translate 48 to 68 ns with 64 sessions and 64 bytes (110), 71 to 85 ns with 1,200 bytes; with 2^20
+//! sessions in random order 553 to 700 ns (950), 185 to 260 ns in batches, 145 to 165 ns of it in large pages; set up 700
+//! to 800 ns of 100,000 (1,250), 990 to 1,220 ns of 2^20 (2,900); expire 240 ns (510) and 360 ns (1,020); 194 bytes for a
+//! session and its binding. A quiet machine takes some two thirds of these times.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
