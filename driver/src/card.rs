@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use nat64_layout::dump::{DumpEntry, DumpKind, DUMP_BYTES, DUMP_WORDS};
 use nat64_layout::regs::{
     AbiHash, Ctrl, Datapath, DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo, ExcBaseHigh,
-    ExcBaseLow, ExcCtrl, ExcTail, HashKey0, HashKey1, Ident, InjBaseHigh, InjBaseLow, InjCtrl, InjTail, InjWbHigh,
-    InjWbLow, Policy, Scratch, TimeHigh, TimeLow, COUNTER_BASE, MAGIC, PORT_COUNTER_BASE, SET_COUNTER_BASE,
+    ExcBaseLow, ExcCtrl, ExcHead, ExcTail, HashKey0, HashKey1, Ident, InjBaseHigh, InjBaseLow, InjCtrl, InjTail,
+    InjWbHigh, InjWbLow, Policy, Scratch, TimeHigh, TimeLow, COUNTER_BASE, MAGIC, PORT_COUNTER_BASE, SET_COUNTER_BASE,
 };
 use nat64_layout::tables::{self, NextHop};
 use nat64_layout::{
@@ -43,6 +43,8 @@ const DUMP_GAP: u32 = 16;
 const CLEAR_BURST: usize = 64;
 /// How long one wait for the card's progress takes at most.
 const WAIT: Duration = Duration::from_millis(10);
+/// A copy of activity that takes longer than this is looked into.
+const SLOW: Duration = Duration::from_millis(50);
 /// Waits for a slot of the inject ring before a frame is dropped.
 const INJECT_WAITS: usize = 8;
 
@@ -226,6 +228,17 @@ pub struct Card {
     plan: Plan,
     memory_version: u64,
     enabled: bool,
+    mark: u32,
+    watch: Watch,
+}
+
+/// What the last check saw, so that the next can tell standing still from being slow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    /// The card had filled this slot, and the driver had not seen it.
+    unseen: Option<u32>,
+    /// This injected frame was the next to be sent.
+    unsent: Option<u32>,
 }
 
 impl std::fmt::Debug for Card {
@@ -257,6 +270,8 @@ impl Card {
                 return Err(CardError::Scratch { wrote, read });
             }
         }
+        // Reads as 0 after a reset: how a reset behind our back is found.
+        bus.write(Scratch::OFFSET, mark(&options))?;
         bus.write(Ctrl::OFFSET, 0)?;
         bus.write(ExcCtrl::OFFSET, 0)?;
         bus.write(InjCtrl::OFFSET, 0)?;
@@ -315,7 +330,48 @@ impl Card {
             plan: Plan::default(),
             memory_version: 0,
             enabled: false,
+            mark: mark(&options),
+            watch: Watch::default(),
         })
+    }
+
+    /// Looks whether the card is there and was not reset by anyone else; one register read. All that is read from it
+    /// before is then known to be of the card as it was set up.
+    ///
+    /// # Errors
+    /// [`DeviceError::Gone`], [`DeviceError::WasReset`], or that it cannot be read.
+    pub fn verify(&mut self) -> Result<(), DeviceError> {
+        let found = self.bus.read(Scratch::OFFSET)?;
+        if found == self.mark {
+            return Ok(());
+        }
+        let mark = self.mark;
+        Err(DeviceError::WasReset { mark, found })
+    }
+
+    /// As [`Card::verify`], and that both rings get on: a slot the card has filled must have been seen by the next check,
+    /// an injected frame sent. To be called about once a second.
+    ///
+    /// # Errors
+    /// As [`Card::verify`]; [`DeviceError::Timeout`] for a ring that stands still.
+    pub fn check(&mut self) -> Result<(), DeviceError> {
+        self.verify()?;
+        let stuck = |what| DeviceError::Timeout {
+            what,
+            waited: Duration::from_secs(1),
+        };
+        let head = self.bus.read(ExcHead::OFFSET)?;
+        let next = self.exceptions.next_index();
+        let unseen = (head != next && !self.exceptions.is_ready()).then_some(next);
+        let unsent = (!self.inject.is_idle()).then(|| self.inject.sent_index());
+        let before = std::mem::replace(&mut self.watch, Watch { unseen, unsent });
+        if unseen.is_some() && unseen == before.unseen {
+            return Err(stuck("a slot of the exception ring that it says it has filled"));
+        }
+        if unsent.is_some() && unsent == before.unsent {
+            return Err(stuck("the sending of an injected frame"));
+        }
+        Ok(())
     }
 
     /// Table sizes.
@@ -570,8 +626,15 @@ impl Card {
         go.set_sequence(self.sequence.into());
         self.bus.write(DumpGo::OFFSET, go.0)?;
         let start = Instant::now();
+        let mut looked = false;
         while self.done.memory.load_acquire(0) != u64::from(self.sequence) {
             let waited = start.elapsed();
+            if waited > SLOW && !looked {
+                // A card that was reset has forgotten where to copy to and will never finish. While all is well nothing
+                // is read here.
+                looked = true;
+                self.verify()?;
+            }
             if waited > self.options.timeout {
                 // A card that is gone does not copy either; say which it is.
                 self.bus.read(Ident::OFFSET)?;
@@ -634,6 +697,11 @@ fn identify(transport: Box<dyn Transport>, options: &CardOptions) -> Result<(Bus
     }
     let geometry = geometry(bus.read(regs::Geometry::OFFSET)?)?;
     Ok((bus, geometry))
+}
+
+/// What the driver leaves in `Scratch` of a card it has set up.
+const fn mark(options: &CardOptions) -> u32 {
+    options.hash_key.0[0] | 1
 }
 
 /// Reads the geometry register, with every size in reach of the driver's arithmetic.

@@ -189,6 +189,8 @@ pub struct Gateway {
     stats: GatewayStats,
     effects: Effects,
     due: Vec<SessionId>,
+    // A card was lost and is expected back.
+    holding: bool,
 }
 
 impl Gateway {
@@ -221,6 +223,7 @@ impl Gateway {
             stats: GatewayStats::default(),
             effects: Effects::new(),
             due: Vec::new(),
+            holding: false,
         }
     }
 
@@ -365,14 +368,15 @@ impl Gateway {
             _ => None,
         });
         let removed: Vec<SessionId> = removed.collect();
-        self.take_out(now, &removed)?;
-        let again = match &plan {
-            Some(plan) => self.take_out_changed(now, &config, plan)?,
-            None => Vec::new(),
-        };
+        let out_of_card = self.take_out(now, &removed).and_then(|()| match &plan {
+            Some(plan) => self.take_out_changed(now, &config, plan),
+            None => Ok(Vec::new()),
+        });
         let mut out = neigh::Output::default();
         self.neighbours.reconfigure(nets(&config), &mut out);
         self.config = config;
+        // A card that fails from here on gets everything anew, so translator, neighbours and configuration must agree.
+        let again = out_of_card?;
         if let (Some(card), Some(plan)) = (&mut self.card, plan) {
             card.apply(plan)?;
         }
@@ -658,44 +662,61 @@ impl Gateway {
         arrival: Option<Arrival<'_>>,
     ) -> Result<Option<Reason>, GatewayError> {
         let mut ended = None;
+        let mut failed = None;
         for effect in effects.iter() {
-            let reason = match effect {
-                Effect::Send {
-                    unit,
-                    bytes,
-                    translated,
-                } => {
-                    if let Some(direction) = translated {
-                        self.stats.translated[*direction as usize] += 1;
-                    }
-                    self.send(now, *unit, effects.bytes(bytes))?
-                }
-                Effect::Install(flow) => {
-                    self.install(now, *flow)?;
-                    None
-                }
-                Effect::Remove(id) => {
-                    self.uninstall(*id)?;
-                    self.fill_room(now)?;
-                    None
-                }
-                Effect::Drop(reason) => match arrival {
-                    // The card hands such packets to its other port by itself; some it has to ask about first.
-                    Some(arrival) if *reason == Reason::NoRule => self.no_match(arrival, *reason)?,
-                    _ => self.refuse(*reason),
-                },
-                Effect::Log(event) => {
-                    if self.events.len() < EVENTS {
-                        self.events.push(event.clone());
-                    } else {
-                        self.stats.not_kept += 1;
-                    }
-                    None
-                }
-            };
-            ended = ended.or(reason);
+            if failed.is_some() && !matches!(effect, Effect::Drop(_) | Effect::Log(_)) {
+                // The card is lost; counters and log must tell all the same what the translator did.
+                continue;
+            }
+            match self.perform_one(now, effects, effect, arrival) {
+                Ok(reason) => ended = ended.or(reason),
+                Err(error) => failed = Some(error),
+            }
         }
-        Ok(ended)
+        failed.map_or(Ok(ended), Err)
+    }
+
+    fn perform_one(
+        &mut self,
+        now: Time,
+        effects: &Effects,
+        effect: &Effect,
+        arrival: Option<Arrival<'_>>,
+    ) -> Result<Option<Reason>, GatewayError> {
+        Ok(match effect {
+            Effect::Send {
+                unit,
+                bytes,
+                translated,
+            } => {
+                if let Some(direction) = translated {
+                    self.stats.translated[*direction as usize] += 1;
+                }
+                self.send(now, *unit, effects.bytes(bytes))?
+            }
+            Effect::Install(flow) => {
+                self.install(now, *flow)?;
+                None
+            }
+            Effect::Remove(id) => {
+                self.uninstall(*id)?;
+                self.fill_room(now)?;
+                None
+            }
+            Effect::Drop(reason) => match arrival {
+                // The card hands such packets to its other port by itself; some it has to ask about first.
+                Some(arrival) if *reason == Reason::NoRule => self.no_match(arrival, *reason)?,
+                _ => self.refuse(*reason),
+            },
+            Effect::Log(event) => {
+                if self.events.len() < EVENTS {
+                    self.events.push(event.clone());
+                } else {
+                    self.stats.not_kept += 1;
+                }
+                None
+            }
+        })
     }
 
     /// Sends an IP packet out of a unit.
@@ -798,9 +819,11 @@ pub fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
 }
 
 mod adopt;
+mod recover;
 mod sessions;
 
 pub use adopt::AdoptReport;
+pub use recover::{Moved, Reopened, Reopener};
 
 #[cfg(test)]
 #[path = "gateway_tests.rs"]

@@ -116,6 +116,18 @@ impl ExceptionRing {
         }))
     }
 
+    /// Index of the slot that is taken next, free running.
+    pub fn next_index(&self) -> u32 {
+        self.next
+    }
+
+    /// Whether the next slot is the driver's.
+    pub fn is_ready(&self) -> bool {
+        let slot = (self.next as usize & ((1 << self.log2) - 1)) * SLOT_WORDS;
+        let words = std::array::from_fn(|i| if i == 3 { self.memory.load_acquire(slot + 3) } else { 0 });
+        ExceptionDescriptor::from_words(words).own == own_phase(self.next, self.log2)
+    }
+
     /// Gives everything taken back: the value to write to `EXC_TAIL`. All reads of the slots are done before a write
     /// that follows.
     pub fn give_back(&self) -> u32 {
@@ -191,6 +203,11 @@ impl InjectRing {
             self.sent = sent;
         }
         (1u32 << self.log2).saturating_sub(self.tail.wrapping_sub(self.sent))
+    }
+
+    /// Frames the card has sent, free running, as [`InjectRing::free`] saw it last.
+    pub fn sent_index(&self) -> u32 {
+        self.sent
     }
 
     /// Whether the card has sent everything.

@@ -165,6 +165,8 @@ pub struct FakeCard {
     pub dumps: Vec<(u32, u32)>,
     pub counters: HashMap<Reason, u64>,
     pub now: u64,
+    /// It accessed memory it was not given.
+    pub faulted: bool,
     exc_head: u32,
     inj_head: u32,
     dump_go: Option<u32>,
@@ -190,6 +192,7 @@ impl FakeTransport {
             dumps: Vec::new(),
             counters: HashMap::new(),
             now: 0,
+            faulted: false,
             exc_head: 0,
             inj_head: 0,
             dump_go: None,
@@ -223,6 +226,7 @@ impl Transport for FakeTransport {
             }),
             TimeLow::OFFSET => card.now as u32,
             TimeHigh::OFFSET => (card.now >> 32) as u32,
+            ExcHead::OFFSET => card.exc_head,
             COUNTER_BASE..PORT_COUNTER_BASE if offset.is_multiple_of(8) => {
                 let reason = Reason::from_code(((offset - COUNTER_BASE) / 8) as u8);
                 reason.and_then(|r| card.counters.get(&r)).map_or(0, |&n| n as u32)
@@ -283,7 +287,7 @@ impl Transport for FakeTransport {
     fn reset(&mut self) -> Result<(), DeviceError> {
         let mut card = self.card();
         card.bar0.clear();
-        (card.exc_head, card.inj_head) = (0, 0);
+        (card.exc_head, card.inj_head, card.dump_go, card.irqs) = (0, 0, None, 0);
         Ok(())
     }
 }
@@ -297,6 +301,11 @@ impl FakeCard {
         u64::from(self.reg(low + 4)) << 32 | u64::from(self.reg(low))
     }
 
+    /// An access to nothing is remembered, as an IOMMU would: a card that was reset makes some.
+    fn write_word(&mut self, iova: u64, value: u64) {
+        self.faulted |= self.memory.write_word(iova, value).is_err();
+    }
+
     /// Does what is to do: injected frames, dumps. Returns the interrupts since the last time.
     pub fn work(&mut self) -> u32 {
         let control = InjCtrl(self.reg(InjCtrl::OFFSET));
@@ -304,7 +313,13 @@ impl FakeCard {
             let log2 = control.log2() as usize;
             let slot =
                 self.reg64(InjBaseLow::OFFSET) + u64::from(self.inj_head & ((1 << log2) - 1)) * SLOT_BYTES as u64;
-            let words = std::array::from_fn(|i| self.memory.read_word(slot + 8 * i as u64).expect("ring memory"));
+            let mut words = [0; 4];
+            let mut read = (0..).step_by(8).zip(&mut words);
+            if !read.all(|(at, word)| self.memory.read_word(slot + at).map(|w| *word = w).is_ok()) {
+                // A card that was reset while it was set up reads from nowhere: it stands still.
+                self.faulted = true;
+                break;
+            }
             let descriptor = InjectDescriptor::from_words(words);
             assert_eq!(
                 descriptor.own,
@@ -312,12 +327,10 @@ impl FakeCard {
                 "the doorbell came before the slot"
             );
             let mut frame = vec![0; descriptor.length.into()];
-            self.memory.read(slot + 32, &mut frame).expect("ring memory");
+            self.faulted |= self.memory.read(slot + 32, &mut frame).is_err();
             self.sent.push((descriptor.port.into(), frame));
             self.inj_head = self.inj_head.wrapping_add(1);
-            self.memory
-                .write_word(self.reg64(InjWbLow::OFFSET), self.inj_head.into())
-                .expect("write-back word");
+            self.write_word(self.reg64(InjWbLow::OFFSET), self.inj_head.into());
             self.irqs |= IRQ_PROGRESS;
         }
         if let Some(go) = self.dump_go.take_if(|_| !self.faults.dump).map(DumpGo) {
@@ -333,11 +346,9 @@ impl FakeCard {
                 .flat_map(|i| self.dump_entry(kind, i))
                 .collect();
             for (word, value) in values.into_iter().enumerate() {
-                self.memory.write_word(to + 8 * word as u64, value).expect("dump area");
+                self.write_word(to + 8 * word as u64, value);
             }
-            self.memory
-                .write_word(self.reg64(DumpDoneLow::OFFSET), go.sequence().into())
-                .expect("completion word");
+            self.write_word(self.reg64(DumpDoneLow::OFFSET), go.sequence().into());
             self.irqs |= IRQ_PROGRESS;
         }
         std::mem::take(&mut self.irqs)
@@ -390,9 +401,9 @@ impl FakeCard {
         let slot = self.reg64(ExcBaseLow::OFFSET) + u64::from(self.exc_head & ((1 << log2) - 1)) * SLOT_BYTES as u64;
         descriptor.own = own_phase(self.exc_head, log2);
         descriptor.sequence = self.exc_head;
-        self.memory.write(slot + 32, frame).expect("ring memory");
+        self.faulted |= self.memory.write(slot + 32, frame).is_err();
         for (i, word) in descriptor.to_words().into_iter().enumerate() {
-            self.memory.write_word(slot + 8 * i as u64, word).expect("ring memory");
+            self.write_word(slot + 8 * i as u64, word);
         }
         self.exc_head = self.exc_head.wrapping_add(1);
         self.irqs |= IRQ_EXCEPTION;

@@ -13,6 +13,7 @@
 //! do its work inside [`Transport::wait`] and inside reads; the driver therefore never spins on shared memory without
 //! calling `wait` in between, and bounds each such loop.
 
+pub mod fault;
 mod open;
 pub mod vfio;
 pub mod vfio_user;
@@ -21,7 +22,8 @@ mod wire;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-pub use open::{open, CardSpec, OpenError, SpecError};
+pub use fault::{Accident, FaultPlan, FaultTransport};
+pub use open::{identify, open, CardIdentity, CardSpec, OpenError, SpecError};
 pub use vfio::VfioTransport;
 pub use vfio_user::VfioUserTransport;
 
@@ -154,6 +156,14 @@ pub enum DeviceError {
         /// Its answer.
         #[source]
         source: std::io::Error,
+    },
+    /// The card was reset, and not by its driver: it has nothing of what it was given.
+    #[error("the card was reset behind the driver's back (its mark reads {found:#010x}, {mark:#010x} was written)")]
+    WasReset {
+        /// What the driver wrote when it opened the card.
+        mark: u32,
+        /// What is there now.
+        found: u32,
     },
     /// Whoever served the card is not there any more.
     #[error("the connection to the card is lost: {reason}")]

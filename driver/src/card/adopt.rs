@@ -15,11 +15,11 @@
 
 use nat64_layout::dump::{DumpEntry, DumpKind, DUMP_BYTES, DUMP_WORDS};
 use nat64_layout::record::RECORD_WORDS;
-use nat64_layout::regs::{Ctrl, ExcCtrl, InjCtrl};
+use nat64_layout::regs::{Ctrl, ExcCtrl, InjCtrl, Scratch};
 use nat64_layout::tables::{self, NextHop, NEXT_HOPS};
 use nat64_layout::{HashKey, ABI_HASH, BANKS, WAYS};
 
-use super::{identify, Card, CardError, CardOptions};
+use super::{identify, mark, Card, CardError, CardOptions};
 use crate::config::GatewayConfig;
 use crate::plan::Plan;
 use crate::table::{Orphan, RebuildError, Scrambled, SessionTable, TableError, TableImage, TableRepairs};
@@ -166,6 +166,8 @@ impl Card {
             ..options
         };
         let (mut bus, geometry) = identify(transport, &options)?;
+        // Before anything is believed: a reset from here on is found.
+        bus.write(Scratch::OFFSET, mark(&options))?;
         if Ctrl(bus.read(Ctrl::OFFSET)?).enable() == 0 {
             return Err(AdoptCardError::NotRunning);
         }

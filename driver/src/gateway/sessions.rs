@@ -203,14 +203,15 @@ impl Gateway {
         let (Some(carried), Some(card)) = (self.carried.remove(&id), &mut self.card) else {
             return Ok(());
         };
-        if let Err(TableError::Device(error)) = card.remove(id) {
-            return Err(error.into());
-        }
+        let removed = card.remove(id);
         for (key, index) in carried.hops {
             card.release_hop(key, index);
             self.neighbours.unpin(key);
         }
-        Ok(())
+        match removed {
+            Err(TableError::Device(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// A session left the card: one that waits for room is tried.
@@ -230,6 +231,9 @@ impl Gateway {
     /// Tells the translator what the card saw of the sessions that would end by `now`.
     pub(super) fn read_activity(&mut self, now: Time) -> Result<(), GatewayError> {
         if self.card.is_none() {
+            if self.holding {
+                self.hold_due(now);
+            }
             return Ok(());
         }
         let mut due = std::mem::take(&mut self.due);

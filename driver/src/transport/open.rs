@@ -173,3 +173,31 @@ pub fn open(spec: &CardSpec) -> Result<Box<dyn Transport>, OpenError> {
         CardSpec::VfioUser(path) => Ok(Box::new(VfioUserTransport::open(path)?)),
     }
 }
+
+/// What a card says it is, without taking it over: the contract it was built from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CardIdentity {
+    /// `Ident`: `nat64_layout::regs::MAGIC` when it is a card of ours.
+    pub ident: u32,
+    /// `AbiHash`: the driver can only use a card that has its own, `nat64_layout::ABI_HASH`.
+    pub abi_hash: u32,
+}
+
+impl CardIdentity {
+    /// Whether this driver can use the card.
+    pub const fn matches(&self) -> bool {
+        self.ident == nat64_layout::regs::MAGIC && self.abi_hash == nat64_layout::ABI_HASH
+    }
+}
+
+/// Asks a card what it is. It must not be in use; the kernel resets a card that is opened and closed.
+///
+/// # Errors
+/// [`OpenError`], as [`open`].
+pub fn identify(spec: &CardSpec) -> Result<CardIdentity, OpenError> {
+    let mut card = open(spec)?;
+    Ok(CardIdentity {
+        ident: card.read32(super::Bar::Bar0, nat64_layout::regs::Ident::OFFSET)?,
+        abi_hash: card.read32(super::Bar::Bar0, nat64_layout::regs::AbiHash::OFFSET)?,
+    })
+}
