@@ -184,15 +184,16 @@ fn compare(seed: u64, turns: usize) -> ([usize; 2], usize) {
                     .map(|(_, bytes)| bytes.clone()),
             );
 
-            let plain = short.nat.read(*unit, packet);
             short.effects.clear();
-            // Any hint must do, a wrong one as well.
-            let hint = if rng.random() {
-                short.nat.hint(&plain)
+            let done = if rng.random() {
+                short.nat.step_plain(now, *unit, packet, &mut short.effects)
             } else {
-                rng.random_range(0..9)
+                // Any hint must do, a wrong one as well.
+                let plain = short.nat.read(*unit, packet);
+                let hint = rng.random_range(0..9);
+                short.nat.carry(now, &plain, hint, packet, &mut short.effects)
             };
-            if short.nat.carry(now, &plain, hint, packet, &mut short.effects) {
+            if done {
                 carried[usize::from(packet[0] >> 4 == 4)] += 1;
             } else {
                 assert!(short.effects.is_empty(), "seed {seed}");
