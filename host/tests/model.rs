@@ -10,6 +10,7 @@ use nat64_xlate::config::{
     Action, DfPolicy, EimScope, Filtering, LandAttackCheck, OnConflict, Refresh, TcpNonSyn, Timers, Translate,
     UdpZeroChecksum, WellKnownPrefix,
 };
+use nat64_xlate::policy::Policy;
 
 const SEED: &str = include_str!("../../examples/seed.conf");
 const POOL: &str = "services nat pool src-pool-nat64";
@@ -30,12 +31,17 @@ fn changed(commands: &[&str]) -> Tree {
 }
 
 fn built(commands: &[&str]) -> (GatewayConfig, Vec<Warning>) {
-    config::build(&changed(commands), BuildOptions::default()).unwrap_or_else(|problems| {
+    let built = config::build(&changed(commands), BuildOptions::default()).unwrap_or_else(|problems| {
         panic!(
             "{commands:?}\n{}",
             problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
         )
-    })
+    });
+    // What the checks let pass the translator takes: they do not ask it.
+    if let Err(error) = Policy::new(built.0.xlate.clone()) {
+        panic!("{commands:?}: the translator says {error}");
+    }
+    built
 }
 
 fn translate(gateway: &GatewayConfig) -> &Translate {
@@ -420,6 +426,29 @@ const PROBLEMS: &[(&str, &[&str])] = &[
             "set services nat rule no match-direction input term t from source-address 2001:db8:9::/64",
             "set services nat rule no term t then no-translation",
             "set {set} nat-rules no",
+        ],
+    ),
+    (
+        "has 1048577 addresses, more than 1048576",
+        &[
+            "set {pool} address-range low 11.0.0.0 high 11.0.255.254",
+            "set {pool} address-range low 11.1.0.0 high 11.1.255.254",
+            "set {pool} address-range low 11.2.0.0 high 11.2.255.254",
+            "set {pool} address-range low 11.3.0.0 high 11.3.255.254",
+            "set {pool} address-range low 11.4.0.0 high 11.4.255.254",
+            "set {pool} address-range low 11.5.0.0 high 11.5.255.254",
+            "set {pool} address-range low 11.6.0.0 high 11.6.255.254",
+            "set {pool} address-range low 11.7.0.0 high 11.7.255.254",
+            "set {pool} address-range low 11.8.0.0 high 11.8.255.254",
+            "set {pool} address-range low 11.9.0.0 high 11.9.255.254",
+            "set {pool} address-range low 11.10.0.0 high 11.10.255.254",
+            "set {pool} address-range low 11.11.0.0 high 11.11.255.254",
+            "set {pool} address-range low 11.12.0.0 high 11.12.255.254",
+            "set {pool} address-range low 11.13.0.0 high 11.13.255.254",
+            "set {pool} address-range low 11.14.0.0 high 11.14.255.254",
+            "set {pool} address-range low 11.15.0.0 high 11.15.255.254",
+            "delete {pool} address",
+            "set {pool} address-range low 12.0.0.0 high 12.0.0.16",
         ],
     ),
     (

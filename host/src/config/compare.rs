@@ -250,8 +250,8 @@ fn single<'n>(
     below: &mut Vec<(&'n Node, &'n Node)>,
 ) {
     match (old, new) {
-        (Some(a), Some(b)) if std::ptr::eq(a, b) => {}
-        (Some(a), Some(b)) if a.values == b.values && (!atomic(a) || same(a, b)) => both(a, b, out, below),
+        (Some(a), Some(b)) if same(a, b) => {}
+        (Some(a), Some(b)) if a.values == b.values && !atomic(a) => both(a, b, out, below),
         (a, b) => {
             if let Some(a) = a {
                 whole(a, Mark::Removed, out);
@@ -277,16 +277,12 @@ fn list<'n>(
     };
     let (before, after): (Vec<&Node>, Vec<&Node>) = (entries(old).collect(), entries(new).collect());
     // What both begin and end with is left out at once: a change to a long list touches little of it.
-    let head = before
-        .iter()
-        .zip(&after)
-        .take_while(|(a, b)| std::ptr::eq(**a, **b))
-        .count();
+    let head = before.iter().zip(&after).take_while(|(a, b)| same(a, b)).count();
     let tail = before[head..]
         .iter()
         .rev()
         .zip(after[head..].iter().rev())
-        .take_while(|(a, b)| std::ptr::eq(**a, **b))
+        .take_while(|(a, b)| same(a, b))
         .count();
     let (gone, came) = (&before[head..before.len() - tail], &after[head..after.len() - tail]);
     for node in gone.iter().filter(|node| new.find(schema, &node.values).is_none()) {

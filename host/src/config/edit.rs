@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::load::{
     holder, holder_mut, insert, key_of, named, remove, resolve, switch, Marks, Purpose, Route, Word, TOP,
 };
-use super::place::{Place, Source};
+use super::place::Source;
 use super::problem::{ConfigError, Problem, ProblemKind};
 use super::schema::Kind;
 use super::set::{clear, no_list, Applied};
@@ -58,7 +58,8 @@ impl EditPath {
     /// # Errors
     /// A word that is no statement, a key of the wrong kind, or a statement nothing stands below.
     pub fn edit(&self, line: &str) -> Result<Self, ConfigError> {
-        let (source, words) = words_of(line)?;
+        let source = line_source(line)?;
+        let words = words_of(&source)?;
         let full = self.absolute(&words, &source);
         let route = resolve(TOP, &full, &[], Purpose::Block)?;
         match route.end {
@@ -73,7 +74,7 @@ impl EditPath {
                         statement: route.text(),
                     },
                 };
-                Err(Problem::new(kind, words.last().map(|word| word.place.clone())).into())
+                Err(Problem::new(kind, words.last().map(|word| word.place())).into())
             }
         }
     }
@@ -107,14 +108,12 @@ impl EditPath {
     }
 
     /// The words from the top: those of the path, then `words`.
-    pub(crate) fn absolute(&self, words: &[Word], source: &Arc<Source>) -> Vec<Word> {
-        let place = words
-            .first()
-            .map_or_else(|| Place::new(source, 0, 0), |word| word.place.clone());
-        let own = self.words.iter().map(|(text, _)| Word {
-            text: text.clone(),
-            place: place.clone(),
-        });
+    pub(crate) fn absolute<'w>(&'w self, words: &[Word<'w>], source: &'w Arc<Source>) -> Vec<Word<'w>> {
+        let span = words.first().map_or(0..0, |word| word.span.clone());
+        let own = self
+            .words
+            .iter()
+            .map(|(text, _)| Word::at(text.as_str(), source, span.clone()));
         own.chain(words.iter().cloned()).collect()
     }
 
@@ -143,11 +142,10 @@ impl EditPath {
 }
 
 /// Words of a line that holds nothing else.
-pub(crate) fn words_of(line: &str) -> Result<(Arc<Source>, Vec<Word>), ConfigError> {
-    let source = line_source(line)?;
-    let (words, list) = parse::command(&source, 0..line.len())?;
+pub(crate) fn words_of(source: &Arc<Source>) -> Result<Vec<Word<'_>>, ConfigError> {
+    let (words, list) = parse::command(source, 0..source.text.len())?;
     no_list(list.as_deref())?;
-    Ok((source, words))
+    Ok(words)
 }
 
 pub(crate) fn line_source(line: &str) -> Result<Arc<Source>, Problem> {
@@ -206,7 +204,7 @@ pub(crate) fn apply(
         return set(tree, path, source, verb, rest, list);
     }
     no_list(list.as_deref())?;
-    match verb.text.as_str() {
+    match verb.text.as_ref() {
         "delete" | "deactivate" | "activate" => mark(tree, path, source, verb, rest),
         "annotate" => annotate(tree, path, source, verb, rest),
         "rename" | "copy" => rename(tree, path, source, verb, rest),
@@ -215,19 +213,19 @@ pub(crate) fn apply(
         "clear" => clear(verb, rest),
         "protect" | "unprotect" => {
             let kind = ProblemKind::NotImplemented {
-                name: verb.text.clone(),
+                name: verb.text.to_string(),
                 why: "statements are not protected one by one; `configure exclusive` keeps others out",
             };
-            Err(Problem::new(kind, verb.place.clone()).into())
+            Err(Problem::new(kind, verb.place()).into())
         }
         _ => {
             let kind = ProblemKind::UnknownCommand {
-                name: verb.text.clone(),
+                name: verb.text.to_string(),
             };
             let help =
                 "commands are `set`, `delete`, `deactivate`, `activate`, `annotate`, `rename`, `copy`, `insert`, \
                         `replace pattern` and `clear services sessions`";
-            Err(Problem::new(kind, verb.place.clone()).help(help).into())
+            Err(Problem::new(kind, verb.place()).help(help).into())
         }
     }
 }
@@ -276,7 +274,7 @@ fn mark(
     if named(tree.root(), route.steps()).is_empty() {
         return Err(not_there(&route, rest, verb).into());
     }
-    match verb.text.as_str() {
+    match verb.text.as_ref() {
         "delete" => remove(tree.root_mut(), route.steps()),
         verb => switch(tree.root_mut(), route.steps(), verb == "deactivate"),
     };
@@ -304,8 +302,8 @@ fn annotate(
         comments.push(comment(word)?);
     }
     let apply = |node: &mut Node| match trailing {
-        true => node.trailing = comments.clone(),
-        false => node.comments = comments.clone(),
+        true => node.trailing = comments.clone().into(),
+        false => node.comments = comments.clone().into(),
     };
     let full = path.absolute(words, source);
     if full.is_empty() {
@@ -334,10 +332,10 @@ fn comment(word: &Word) -> Result<String, Problem> {
     let text = word.text.trim_end();
     let bad = || {
         let kind = ProblemKind::BadValue {
-            value: word.text.clone(),
+            value: word.text.to_string(),
             expected: "the text of a comment".into(),
         };
-        Problem::new(kind, word.place.clone())
+        Problem::new(kind, word.place())
     };
     match text {
         _ if text.starts_with("/*") || text.starts_with('#') => {
@@ -374,7 +372,7 @@ pub(crate) fn is_comment(text: &str) -> bool {
 }
 
 /// `words` around the word `between`: the first place where both halves name something decides.
-fn around<'w>(words: &'w [Word], between: &str) -> impl Iterator<Item = (&'w [Word], &'w [Word])> {
+fn around<'w, 's>(words: &'w [Word<'s>], between: &str) -> impl Iterator<Item = (&'w [Word<'s>], &'w [Word<'s>])> {
     let between = between.to_string();
     (1..words.len().saturating_sub(1)).filter_map(move |at| {
         let (left, right) = words.split_at(at);
@@ -384,10 +382,10 @@ fn around<'w>(words: &'w [Word], between: &str) -> impl Iterator<Item = (&'w [Wo
 
 fn usage(verb: &Word, usage: &'static str) -> ConfigError {
     let kind = ProblemKind::MissingValue {
-        statement: verb.text.clone(),
+        statement: verb.text.to_string(),
         expected: format!("`{usage}`"),
     };
-    Problem::new(kind, verb.place.clone()).into()
+    Problem::new(kind, verb.place()).into()
 }
 
 /// The entry of a list that `route` ends at.
@@ -398,7 +396,7 @@ fn entry(tree: &Tree, route: &Route, words: &[Word], verb: &Word) -> Result<usiz
             value: route.text(),
             expected: "an entry of a list (a keyword and its name)".into(),
         };
-        return Err(Problem::new(kind, words.last().map(|word| word.place.clone())));
+        return Err(Problem::new(kind, words.last().map(|word| word.place())));
     };
     holder(tree.root(), route.steps())
         .and_then(|holder| holder.find(last.schema, &last.values))
@@ -441,7 +439,7 @@ fn rename_to(
             expected: "the end of the command",
             found: format!("`{}`", word.text),
         };
-        return Err(Problem::new(kind, word.place.clone()));
+        return Err(Problem::new(kind, word.place()));
     }
     let missing = || not_there(&route, left, verb);
     let holder = holder_mut(tree.root_mut(), route.steps()).ok_or_else(missing)?;
@@ -449,12 +447,9 @@ fn rename_to(
         let kind = ProblemKind::AlreadyThere {
             path: format!("{} {}", list.name, values.join(" ")),
         };
-        return Err(Problem::new(kind, right.first().map(|word| word.place.clone())));
+        return Err(Problem::new(kind, right.first().map(|word| word.place())));
     }
-    let place = right
-        .first()
-        .zip(right.last())
-        .map(|(first, last)| first.place.to(&last.place));
+    let place = right.first().zip(right.last()).map(|(first, last)| first.to(last));
     if verb.text == "copy" {
         let mut copy = holder.children[at].clone();
         let node = Arc::make_mut(&mut copy);
@@ -510,7 +505,7 @@ fn reorder_to(
     let other = holder(tree.root(), route.steps()).and_then(|holder| holder.find(list, &values));
     let Some(other) = other else {
         let path = format!("{} {}", list.name, values.join(" "));
-        let place = right.first().map(|word| word.place.clone());
+        let place = right.first().map(|word| word.place());
         return Err(Problem::new(ProblemKind::NotFound { path }, place));
     };
     if other == from {
@@ -518,7 +513,7 @@ fn reorder_to(
             value: values.join(" "),
             expected: "another entry".into(),
         };
-        return Err(Problem::new(kind, right.first().map(|word| word.place.clone())));
+        return Err(Problem::new(kind, right.first().map(|word| word.place())));
     }
     let holder = holder_mut(tree.root_mut(), route.steps()).ok_or_else(missing)?;
     let node = holder.remove_at(from);
@@ -529,19 +524,19 @@ fn reorder_to(
 
 fn not_there(route: &Route, words: &[Word], verb: &Word) -> Problem {
     let place = match (words.first(), words.last()) {
-        (Some(first), Some(last)) => first.place.to(&last.place),
-        _ => verb.place.clone(),
+        (Some(first), Some(last)) => first.to(last),
+        _ => verb.place(),
     };
     Problem::new(ProblemKind::NotFound { path: route.text() }, place)
 }
 
-pub(crate) fn nonempty<'a>(verb: &Word, path: &'a [Word]) -> Result<&'a [Word], Problem> {
+pub(crate) fn nonempty<'a, 's>(verb: &Word<'_>, path: &'a [Word<'s>]) -> Result<&'a [Word<'s>], Problem> {
     if path.is_empty() {
         let kind = ProblemKind::MissingValue {
-            statement: verb.text.clone(),
+            statement: verb.text.to_string(),
             expected: "a statement".into(),
         };
-        return Err(Problem::new(kind, verb.place.clone()));
+        return Err(Problem::new(kind, verb.place()));
     }
     Ok(path)
 }

@@ -14,13 +14,15 @@
 //! Nothing is lost: reading what was written gives the same tree. Statements of one name stand together in it, which
 //! is where they stand in every tree that was written by this module.
 
+use std::sync::Arc;
+
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::load::{values_of, Word};
 use super::place::{Place, Source};
 use super::problem::{ConfigError, Problem, ProblemKind, Problems};
 use super::schema::{Field, Kind, Statement, Support, Value};
-use super::tree::{Node, Tree};
+use super::tree::{Node, Tree, Values};
 use super::MAX_TEXT;
 
 /// Names of entries that have no keyword.
@@ -341,7 +343,7 @@ pub fn parse_json(text: &str, name: &str) -> Result<Tree, ConfigError> {
         };
         return Err(Problem::new(kind, None).into());
     }
-    let source = std::sync::Arc::new(Source {
+    let source = Arc::new(Source {
         name: name.into(),
         text: text.into(),
     });
@@ -358,7 +360,7 @@ pub fn parse_json(text: &str, name: &str) -> Result<Tree, ConfigError> {
     let mut reader = Reader {
         problems: Problems::default(),
         trail: Vec::new(),
-        here: Place::new(&source, 0, 0),
+        source: Arc::clone(&source),
     };
     let mut tree = Tree::new();
     match json {
@@ -385,7 +387,7 @@ pub fn parse_json(text: &str, name: &str) -> Result<Tree, ConfigError> {
 struct Reader {
     problems: Problems,
     trail: Vec<String>,
-    here: Place,
+    source: Arc<Source>,
 }
 
 impl Reader {
@@ -428,10 +430,8 @@ impl Reader {
                 } else {
                     self.trail.join(" ")
                 };
-                let word = Word {
-                    text: name,
-                    place: self.here.clone(),
-                };
+                let source = Arc::clone(&self.source);
+                let word = Word::at(name, &source, 0..0);
                 let mut problem = super::load::unknown(parent.schema, &[word], vec![under]);
                 problem.place = None;
                 self.problems.push(problem);
@@ -485,19 +485,19 @@ impl Reader {
             (Kind::List, _) => self.bad("", "a list of objects"),
             (_, _) if parent.find(schema, &[]).is_some() => self.bad("", "there once"),
             (Kind::Container | Kind::Presence, Json::Object(pairs)) => {
-                let mut node = Node::new(schema, Vec::new(), None);
+                let mut node = Node::new(schema, Values::new(), None);
                 self.object(&mut node, pairs);
                 parent.push(node);
             }
             (Kind::Presence, Json::Array(items)) if items == [Json::Null] => {
-                parent.push(Node::new(schema, Vec::new(), None));
+                parent.push(Node::new(schema, Values::new(), None));
             }
             (Kind::Container | Kind::Presence, _) => self.bad("", "an object"),
             (Kind::Flag, Json::Bool(true)) => {
-                parent.push(Node::new(schema, Vec::new(), None));
+                parent.push(Node::new(schema, Values::new(), None));
             }
             (Kind::Flag, Json::Array(items)) if items == [Json::Null] => {
-                parent.push(Node::new(schema, Vec::new(), None));
+                parent.push(Node::new(schema, Values::new(), None));
             }
             (Kind::Flag, _) => self.bad("", "`[null]`"),
             (Kind::Leaf, value) => {
@@ -512,7 +512,8 @@ impl Reader {
         }
     }
 
-    fn values(&mut self, schema: &'static Statement, pairs: &[(String, Json)]) -> Option<Vec<String>> {
+    fn values(&mut self, schema: &'static Statement, pairs: &[(String, Json)]) -> Option<Values> {
+        let source = Arc::clone(&self.source);
         let mut words = Vec::new();
         for (name, field) in part_names(schema.fields).iter().zip(schema.fields) {
             let given = pairs.iter().find(|(key, _)| key == name);
@@ -522,17 +523,11 @@ impl Reader {
             };
             for word in [field.word, text] {
                 if !word.is_empty() || std::ptr::eq(word, text.as_str()) {
-                    words.push(Word {
-                        text: word.to_string(),
-                        place: self.here.clone(),
-                    });
+                    words.push(Word::at(word, &source, 0..0));
                 }
             }
         }
-        let keyword = Word {
-            text: json_name(schema).to_string(),
-            place: self.here.clone(),
-        };
+        let keyword = Word::at(json_name(schema), &source, 0..0);
         match values_of(schema, &words, &keyword) {
             Ok(values) => Some(values),
             Err(mut problem) => {
@@ -567,7 +562,7 @@ impl Reader {
             };
             for text in texts {
                 match text {
-                    Json::Text(text) if super::edit::is_comment(&text) => target.push(text),
+                    Json::Text(text) if super::edit::is_comment(&text) => target.extend([text]),
                     _ => self.bad(&name, "a comment with its marks, `/* ... */` or `# ...`"),
                 }
             }

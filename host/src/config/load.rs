@@ -3,18 +3,46 @@
 //! A statement's words are followed through the schema from where they stand, so `port automatic;`,
 //! `port { automatic; }` and `set ... port automatic` give the same nodes.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::place::Place;
+use smallvec::SmallVec;
+
+use super::place::{Place, Source};
 use super::problem::{Problem, ProblemKind};
 use super::schema::{walk, Field, Kind, Layout, Statement, Support, ROOT};
-use super::tree::{Node, Tag};
+use super::tree::{Node, Tag, Values};
 
 /// One word of a statement.
 #[derive(Clone, Debug)]
-pub(crate) struct Word {
-    pub(crate) text: String,
-    pub(crate) place: Place,
+pub(crate) struct Word<'s> {
+    pub(crate) text: Cow<'s, str>,
+    pub(crate) quoted: bool,
+    pub(crate) span: Range<usize>,
+    pub(crate) source: &'s Arc<Source>,
+}
+
+impl<'s> Word<'s> {
+    /// A word that stands nowhere itself.
+    pub(crate) fn at(text: impl Into<Cow<'s, str>>, source: &'s Arc<Source>, span: Range<usize>) -> Self {
+        Self {
+            text: text.into(),
+            quoted: false,
+            span,
+            source,
+        }
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place {
+        Place::new(self.source, self.span.start, self.span.end)
+    }
+
+    /// From here to the end of `last`.
+    pub(crate) fn to(&self, last: &Self) -> Place {
+        Place::new(self.source, self.span.start, last.span.end.max(self.span.end))
+    }
 }
 
 /// Where words continue: below a statement, or behind the keyword of a list that still needs a key.
@@ -28,14 +56,14 @@ pub(crate) struct Cursor {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) schema: &'static Statement,
-    pub(crate) values: Vec<String>,
+    pub(crate) values: Values,
     pub(crate) place: Place,
 }
 
 /// Where words lead.
 #[derive(Debug)]
 pub(crate) struct Route {
-    steps: Vec<Step>,
+    steps: SmallVec<[Step; 2]>,
     /// Where a block behind them continues; `None` behind a leaf or flag.
     pub(crate) end: Option<Cursor>,
 }
@@ -60,15 +88,15 @@ fn takes_block(schema: &Statement) -> bool {
 /// be missing.
 fn values(
     schema: &'static Statement,
-    words: &mut &[Word],
-    keyword: &Word,
+    words: &mut &[Word<'_>],
+    keyword: &Word<'_>,
     purpose: Purpose,
-) -> Result<Option<Vec<String>>, Problem> {
+) -> Result<Option<Values>, Problem> {
     let may_lack = purpose == Purpose::Name || (purpose == Purpose::Block && schema.kind == Kind::List);
     if words.is_empty() && may_lack && !schema.name.is_empty() {
         return Ok(None);
     }
-    let lacks = |field: &Field, place: &Place| {
+    let lacks = |field: &Field, at: &Word<'_>| {
         let value = field.value.expected();
         let expected = if field.word.is_empty() {
             value
@@ -76,31 +104,32 @@ fn values(
             format!("`{}` and {value}", field.word)
         };
         let statement = if schema.name.is_empty() {
-            keyword.text.clone()
+            keyword.text.to_string()
         } else {
             schema.name.to_string()
         };
-        Problem::new(ProblemKind::MissingValue { statement, expected }, place.clone())
+        Problem::new(ProblemKind::MissingValue { statement, expected }, at.place())
     };
-    let mut out = Vec::with_capacity(schema.fields.len());
-    let mut last = keyword.place.clone();
+    let mut out = Values::new();
+    let mut last = keyword;
+    let mut rest: &[Word<'_>] = words;
     for field in schema.fields {
         if !field.word.is_empty() {
-            match words.split_first() {
-                Some((word, rest)) if word.text == field.word => {
-                    last = word.place.clone();
-                    *words = rest;
+            match rest.split_first() {
+                Some((word, more)) if word.text == field.word => {
+                    last = word;
+                    rest = more;
                 }
-                Some((word, _)) => return Err(lacks(field, &word.place)),
-                None => return Err(lacks(field, &last)),
+                Some((word, _)) => return Err(lacks(field, word)),
+                None => return Err(lacks(field, last)),
             }
         }
-        let Some((word, rest)) = words.split_first() else {
-            return Err(lacks(field, &last));
+        let Some((word, more)) = rest.split_first() else {
+            return Err(lacks(field, last));
         };
         let Some(value) = field.value.normalise(&word.text) else {
             let kind = ProblemKind::BadValue {
-                value: word.text.clone(),
+                value: word.text.to_string(),
                 expected: field.value.expected(),
             };
             let name = if schema.name.is_empty() {
@@ -108,27 +137,25 @@ fn values(
             } else {
                 format!("`{}`: ", schema.name)
             };
-            return Err(Problem::new(kind, word.place.clone()).help(format!("{name}{}", schema.help)));
+            return Err(Problem::new(kind, word.place()).help(format!("{name}{}", schema.help)));
         };
         out.push(value);
-        last = word.place.clone();
-        *words = rest;
+        last = word;
+        rest = more;
     }
+    let used = words.len() - rest.len();
+    *words = &words[used..];
     Ok(Some(out))
 }
 
 /// The values of a leaf or key from all of `words`.
-pub(crate) fn values_of(schema: &'static Statement, words: &[Word], keyword: &Word) -> Result<Vec<String>, Problem> {
+pub(crate) fn values_of(schema: &'static Statement, words: &[Word], keyword: &Word) -> Result<Values, Problem> {
     let mut rest = words;
     Ok(values(schema, &mut rest, keyword, Purpose::Whole)?.unwrap_or_default())
 }
 
 /// Splits the values of a key off the front of `words`, for a list whose keyword may have been left out.
-pub(crate) fn key_of(
-    list: &'static Statement,
-    words: &[Word],
-    keyword: &Word,
-) -> Result<(Vec<String>, usize), Problem> {
+pub(crate) fn key_of(list: &'static Statement, words: &[Word], keyword: &Word) -> Result<(Values, usize), Problem> {
     let named = words
         .first()
         .is_some_and(|word| !list.name.is_empty() && word.text == list.name);
@@ -140,7 +167,7 @@ pub(crate) fn key_of(
 
 /// Follows `words` from `at`. `trail` are the words above, for messages.
 pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose: Purpose) -> Result<Route, Problem> {
-    let mut steps = Vec::new();
+    let mut steps = SmallVec::new();
     let mut at = at;
     let mut end = Some(at);
     while let Some((word, rest)) = words.split_first() {
@@ -163,18 +190,18 @@ pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose:
         };
         if let Support::Refused(why) = schema.support {
             let kind = ProblemKind::NotImplemented {
-                name: word.text.clone(),
+                name: word.text.to_string(),
                 why,
             };
-            return Err(Problem::new(kind, word.place.clone()));
+            return Err(Problem::new(kind, word.place()));
         }
         let first = word;
         match schema.kind {
             Kind::Container | Kind::Presence | Kind::Flag => {
                 steps.push(Step {
                     schema,
-                    values: Vec::new(),
-                    place: first.place.clone(),
+                    values: Values::new(),
+                    place: first.place(),
                 });
                 if schema.kind == Kind::Flag {
                     end = None;
@@ -192,8 +219,8 @@ pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose:
                     if purpose == Purpose::Name {
                         steps.push(Step {
                             schema,
-                            values: Vec::new(),
-                            place: first.place.clone(),
+                            values: Values::new(),
+                            place: first.place(),
                         });
                     }
                     let list = (schema.kind == Kind::List).then_some(schema);
@@ -204,9 +231,7 @@ pub(crate) fn resolve(at: Cursor, mut words: &[Word], trail: &[String], purpose:
                     return Ok(Route { steps, end });
                 };
                 let used = &before[..before.len() - words.len()];
-                let place = used
-                    .last()
-                    .map_or_else(|| first.place.clone(), |last| first.place.to(&last.place));
+                let place = used.last().map_or_else(|| first.place(), |last| first.to(last));
                 steps.push(Step { schema, values, place });
                 if schema.kind == Kind::List {
                     at = Cursor {
@@ -383,6 +408,9 @@ impl Route {
 
     /// The step that the statement is about: the last, or what is written on one line with it.
     fn subject(&self) -> usize {
+        if self.steps.len() <= 1 {
+            return 0;
+        }
         let mut above = Vec::with_capacity(self.steps.len());
         let mut parent = None;
         for (i, step) in self.steps.iter().enumerate() {
@@ -439,10 +467,10 @@ pub(crate) fn unknown(container: &'static Statement, words: &[Word], trail: Vec<
     };
     let problem = Problem::new(
         ProblemKind::UnknownStatement {
-            name: word.text.clone(),
+            name: word.text.to_string(),
             parent,
         },
-        word.place.clone(),
+        word.place(),
     );
     match did_you_mean(container, words) {
         Some(help) => problem.help(help),
@@ -486,7 +514,7 @@ fn spell(path: &[&'static Statement]) -> String {
 }
 
 fn did_you_mean(container: &'static Statement, words: &[Word]) -> Option<String> {
-    let name = words.first()?.text.as_str();
+    let name: &str = &words.first()?.text;
     if let Some(mut path) = path_below(container, name) {
         for word in &words[1..] {
             match path.last().and_then(|last| last.child(&word.text)) {

@@ -8,7 +8,7 @@ use super::parse::read;
 use super::place::Source;
 use super::problem::{ConfigError, Problem, ProblemKind, Problems};
 use super::schema::Kind;
-use super::tree::{Node, Tag, Tree};
+use super::tree::{Node, Tag, Tree, Values};
 use super::{is_set_form, parse_json, MAX_TEXT};
 
 /// What becomes of what is there.
@@ -118,7 +118,7 @@ fn statements(tree: &mut Tree, path: &EditPath, source: &Arc<Source>, tags: bool
     route.extend(&mut trail);
     let at = route.end.unwrap_or(TOP);
     let schema = at.container;
-    let mut below = Node::new(schema, Vec::new(), None);
+    let mut below = Node::new(schema, Values::new(), None);
     let at = Cursor {
         container: schema,
         list: None,

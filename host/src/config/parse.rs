@@ -53,34 +53,6 @@ impl Broken {
     }
 }
 
-/// One word as it stands in the text.
-#[derive(Clone, Debug)]
-struct Raw<'a> {
-    text: Cow<'a, str>,
-    span: Range<usize>,
-    quoted: bool,
-}
-
-/// One statement as it stands in the text.
-#[derive(Debug)]
-struct Statement<'a> {
-    comments: Vec<&'a str>,
-    inactive: bool,
-    /// `replace:` or `delete:`, and where it stands.
-    tag: Option<(Tag, Range<usize>)>,
-    words: Vec<Raw<'a>>,
-    /// A bracketed list at the end, in place of the last word.
-    list: Option<Vec<Raw<'a>>>,
-    block: Option<Block<'a>>,
-}
-
-/// What stands between braces.
-#[derive(Debug, Default)]
-struct Block<'a> {
-    statements: Vec<Statement<'a>>,
-    trailing: Vec<&'a str>,
-}
-
 /// White space and comments; returns the comments.
 fn comments<'a>(input: &mut Input<'a>) -> Parsed<Vec<&'a str>> {
     let mut out = Vec::new();
@@ -103,11 +75,11 @@ fn comments<'a>(input: &mut Input<'a>) -> Parsed<Vec<&'a str>> {
 }
 
 fn is_plain(c: char) -> bool {
-    !c.is_whitespace() && !"{}[];\"".contains(c)
+    !c.is_whitespace() && !matches!(c, '{' | '}' | '[' | ']' | ';' | '"')
 }
 
 /// A word, quoted or not.
-fn word<'a>(input: &mut Input<'a>) -> Parsed<Raw<'a>> {
+fn word<'a>(input: &mut Input<'a>, source: &'a Arc<Source>, offset: usize) -> Parsed<Word<'a>> {
     let start = input.current_token_start();
     let quoted = input.starts_with('"');
     let text = if quoted {
@@ -115,10 +87,11 @@ fn word<'a>(input: &mut Input<'a>) -> Parsed<Raw<'a>> {
     } else {
         take_while(1.., is_plain).map(Cow::Borrowed).parse_next(input)?
     };
-    Ok(Raw {
+    Ok(Word {
         text,
-        span: start..input.current_token_start(),
+        span: offset + start..offset + input.current_token_start(),
         quoted,
+        source,
     })
 }
 
@@ -146,7 +119,7 @@ fn quoted_text<'a>(input: &mut Input<'a>) -> Parsed<Cow<'a, str>> {
 }
 
 /// `[ a b c ]`, the opening bracket not yet read.
-fn bracketed<'a>(input: &mut Input<'a>) -> Parsed<Vec<Raw<'a>>> {
+fn bracketed<'a>(input: &mut Input<'a>, source: &'a Arc<Source>, offset: usize) -> Parsed<Vec<Word<'a>>> {
     let at = input.current_token_start();
     let _ = any.parse_next(input)?;
     let mut out = Vec::new();
@@ -157,7 +130,7 @@ fn bracketed<'a>(input: &mut Input<'a>) -> Parsed<Vec<Raw<'a>>> {
                 let _ = any.parse_next(input)?;
                 return Ok(out);
             }
-            Some(c) if is_plain(c) || c == '"' => out.push(word(input)?),
+            Some(c) if is_plain(c) || c == '"' => out.push(word(input, source, offset)?),
             Some(_) => return Err(Broken::expected(input, "a word or `]`")),
             None => {
                 return Err(Broken {
@@ -169,98 +142,13 @@ fn bracketed<'a>(input: &mut Input<'a>) -> Parsed<Vec<Raw<'a>>> {
     }
 }
 
-/// One statement; its first character is there.
-fn statement<'a>(input: &mut Input<'a>, before: Vec<&'a str>, depth: usize) -> Parsed<Statement<'a>> {
-    let mut out = Statement {
-        comments: before,
-        inactive: false,
-        tag: None,
-        words: Vec::new(),
-        list: None,
-        block: None,
-    };
-    loop {
-        let found = comments(input)?;
-        out.comments.extend(found);
-        let start = input.current_token_start();
-        match input.chars().next() {
-            Some(';') if !out.words.is_empty() => {
-                let _ = any.parse_next(input)?;
-                return Ok(out);
-            }
-            Some('{') if !out.words.is_empty() && out.list.is_none() => {
-                let _ = any.parse_next(input)?;
-                out.block = Some(block(input, start, depth + 1)?);
-                return Ok(out);
-            }
-            Some('[') if !out.words.is_empty() && out.list.is_none() => out.list = Some(bracketed(input)?),
-            Some(c) if out.list.is_none() && (is_plain(c) || c == '"') => {
-                let word = word(input)?;
-                if out.words.len() >= MAX_WORDS {
-                    return Err(Broken {
-                        at: word.span,
-                        kind: ProblemKind::TooManyWords { limit: MAX_WORDS },
-                    });
-                }
-                match word.text.as_ref() {
-                    "inactive:" if out.words.is_empty() && !word.quoted => out.inactive = true,
-                    "replace:" if out.words.is_empty() && !word.quoted => out.tag = Some((Tag::Replace, word.span)),
-                    "delete:" if out.words.is_empty() && !word.quoted => out.tag = Some((Tag::Delete, word.span)),
-                    "protect:" if out.words.is_empty() && !word.quoted => {
-                        let found = format!("`{}`", word.text);
-                        let expected = "a statement (statements are not protected one by one)";
-                        return Err(Broken {
-                            at: word.span,
-                            kind: ProblemKind::Syntax { expected, found },
-                        });
-                    }
-                    _ => out.words.push(word),
-                }
-            }
-            Some(_) if out.words.is_empty() => return Err(Broken::expected(input, "a statement")),
-            Some(_) if out.list.is_some() => return Err(Broken::expected(input, "`;`")),
-            _ => return Err(Broken::expected(input, "`;` or `{` after the statement")),
-        }
-    }
-}
-
-/// What stands up to the closing brace of the block opened at `opened`, or up to the end of the text at depth 0.
-fn block<'a>(input: &mut Input<'a>, opened: usize, depth: usize) -> Parsed<Block<'a>> {
-    if depth > MAX_DEPTH {
-        return Err(Broken {
-            at: opened..opened + 1,
-            kind: ProblemKind::TooDeep { limit: MAX_DEPTH },
-        });
-    }
-    let mut out = Block::default();
-    loop {
-        let found = comments(input)?;
-        match input.chars().next() {
-            Some('}') if depth > 0 => {
-                let _ = any.parse_next(input)?;
-                out.trailing = found;
-                return Ok(out);
-            }
-            None if depth > 0 => {
-                return Err(Broken {
-                    at: opened..opened + 1,
-                    kind: ProblemKind::Unterminated { what: "block" },
-                });
-            }
-            None => {
-                out.trailing = found;
-                return Ok(out);
-            }
-            Some(_) => out.statements.push(statement(input, found, depth)?),
-        }
-    }
-}
+/// A command: its words, and the bracketed list at its end.
+pub(super) type Command<'s> = (Vec<Word<'s>>, Option<Vec<Word<'s>>>);
 
 /// Words, a bracketed list and an end: one command line. Used by the `set` form.
-pub(super) fn command(source: &Arc<Source>, range: Range<usize>) -> Result<(Vec<Word>, Option<Vec<Word>>), Problem> {
+pub(super) fn command(source: &Arc<Source>, range: Range<usize>) -> Result<Command<'_>, Problem> {
     let text = source.text.get(range.clone()).unwrap_or("");
     let offset = range.start;
-    let place = |span: Range<usize>| Place::new(source, offset + span.start, offset + span.end);
     let mut input = LocatingSlice::new(text);
     let parsed = (|| {
         let (mut words, mut list) = (Vec::new(), None);
@@ -268,12 +156,15 @@ pub(super) fn command(source: &Arc<Source>, range: Range<usize>) -> Result<(Vec<
             comments(&mut input)?;
             match input.chars().next() {
                 None => return Ok((words, list)),
-                Some('[') if !words.is_empty() && list.is_none() => list = Some(bracketed(&mut input)?),
+                Some('[') if !words.is_empty() && list.is_none() => {
+                    list = Some(bracketed(&mut input, source, offset)?);
+                }
                 Some(c) if list.is_none() && (is_plain(c) || c == '"') => {
-                    let word = word(&mut input)?;
+                    let start = input.current_token_start();
+                    let word = word(&mut input, source, offset)?;
                     if words.len() >= MAX_WORDS {
                         return Err(Broken {
-                            at: word.span,
+                            at: start..input.current_token_start(),
                             kind: ProblemKind::TooManyWords { limit: MAX_WORDS },
                         });
                     }
@@ -283,13 +174,10 @@ pub(super) fn command(source: &Arc<Source>, range: Range<usize>) -> Result<(Vec<
             }
         }
     })();
-    let (words, list) = parsed.map_err(|broken: Broken| Problem::new(broken.kind, place(broken.at)))?;
-    let owned = |raw: Raw<'_>| Word {
-        text: raw.text.into_owned(),
-        place: place(raw.span),
-    };
-    let list = list.map(|list| list.into_iter().map(owned).collect());
-    Ok((words.into_iter().map(owned).collect(), list))
+    parsed.map_err(|broken: Broken| {
+        let at = offset + broken.at.start..offset + broken.at.end;
+        Problem::new(broken.kind, Place::new(source, at.start, at.end))
+    })
 }
 
 /// Reads a configuration in curly form. `name` is shown in messages, as a rule the file's name.
@@ -326,16 +214,18 @@ pub(super) fn read(
     trail: Vec<String>,
     tags: bool,
 ) -> Result<(), ConfigError> {
-    let mut input = LocatingSlice::new(source.text.as_str());
-    let top = block(&mut input, 0, 0)
-        .map_err(|broken| Problem::new(broken.kind, Place::new(source, broken.at.start, broken.at.end)))?;
     let mut loader = Loader {
         source,
+        input: LocatingSlice::new(source.text.as_str()),
         problems: Problems::default(),
         trail,
         tags,
+        words: Vec::new(),
     };
-    loader.block(parent, at, top);
+    // A broken grammar makes everything behind it guesswork: it is told alone.
+    loader
+        .block(Some((parent, at)), Inherited::default(), 0, 0)
+        .map_err(|broken| Problem::new(broken.kind, Place::new(source, broken.at.start, broken.at.end)))?;
     let problems = loader.problems;
     if problems.is_empty() {
         Ok(())
@@ -344,40 +234,166 @@ pub(super) fn read(
     }
 }
 
-/// What is the same for all statements of a text.
+/// Reads and loads at once.
 struct Loader<'s> {
     source: &'s Arc<Source>,
+    input: Input<'s>,
     problems: Problems,
     /// Names of the statements around, for messages.
     trail: Vec<String>,
     /// `replace:` and `delete:` mean something.
     tags: bool,
+    /// Words of the statement that is being read; its room is used again.
+    words: Vec<Word<'s>>,
 }
 
-impl Loader<'_> {
-    fn word(&self, raw: Raw<'_>) -> Word {
-        Word {
-            place: Place::new(self.source, raw.span.start, raw.span.end),
-            text: raw.text.into_owned(),
-        }
+/// Marks before the words of a statement.
+#[derive(Default)]
+struct Before<'s> {
+    comments: Vec<&'s str>,
+    inactive: bool,
+    /// `replace:` or `delete:`, and where it stands.
+    tag: Option<(Tag, Range<usize>)>,
+}
+
+/// What the entries of `source-address { ... }` have from the keyword, which has no node of its own.
+#[derive(Default)]
+struct Inherited<'s> {
+    /// For the first entry.
+    comments: Vec<&'s str>,
+    inactive: bool,
+    tag: Tag,
+    /// There must be an entry.
+    needed: bool,
+}
+
+impl<'s> Loader<'s> {
+    fn broken(&self, expected: &'static str) -> Broken {
+        Broken::expected(&self.input, expected)
     }
 
-    fn block(&mut self, parent: &mut Node, at: Cursor, block: Block<'_>) {
-        for statement in block.statements {
-            if self.problems.full() {
-                return;
+    fn next(&mut self) -> Parsed<()> {
+        any::<_, Broken>.parse_next(&mut self.input).map(drop)
+    }
+
+    /// What stands up to the closing brace of the block opened at `opened`, or up to the end of the text at depth 0.
+    /// Without `into` it is read only. `true`: there was a statement.
+    fn block(
+        &mut self,
+        mut into: Option<(&mut Node, Cursor)>,
+        mut inherited: Inherited<'s>,
+        opened: usize,
+        depth: usize,
+    ) -> Parsed<bool> {
+        if depth > MAX_DEPTH {
+            return Err(Broken {
+                at: opened..opened + 1,
+                kind: ProblemKind::TooDeep { limit: MAX_DEPTH },
+            });
+        }
+        let mut any_statement = false;
+        loop {
+            let found = comments(&mut self.input)?;
+            match self.input.chars().next() {
+                Some('}') if depth > 0 => {
+                    self.next()?;
+                    if let Some((parent, _)) = into {
+                        parent.trailing.extend(found.into_iter().map(str::to_string));
+                    }
+                    return Ok(any_statement);
+                }
+                None if depth > 0 => {
+                    return Err(Broken {
+                        at: opened..opened + 1,
+                        kind: ProblemKind::Unterminated { what: "block" },
+                    });
+                }
+                None => {
+                    if let Some((parent, _)) = into {
+                        parent.trailing.extend(found.into_iter().map(str::to_string));
+                    }
+                    return Ok(any_statement);
+                }
+                Some(_) => {
+                    let mut before = Before {
+                        comments: std::mem::take(&mut inherited.comments),
+                        inactive: inherited.inactive,
+                        tag: (inherited.tag != Tag::None).then_some((inherited.tag, 0..0)),
+                    };
+                    before.comments.extend(found);
+                    let full = self.problems.full();
+                    let target = into.as_mut().filter(|_| !full).map(|(node, at)| (&mut **node, *at));
+                    self.statement(target, before, depth)?;
+                    any_statement = true;
+                }
             }
-            self.statement(parent, at, statement);
         }
-        parent.trailing.extend(block.trailing.into_iter().map(str::to_string));
     }
 
-    fn statement(&mut self, parent: &mut Node, at: Cursor, mut statement: Statement<'_>) {
-        let words = std::mem::take(&mut statement.words);
-        let mut words: Vec<Word> = words.into_iter().map(|raw| self.word(raw)).collect();
-        let tag = match statement.tag.take() {
-            None => Tag::None,
-            Some((tag, _)) if self.tags => tag,
+    /// One statement; its first character is there.
+    fn statement(&mut self, into: Option<(&mut Node, Cursor)>, mut before: Before<'s>, depth: usize) -> Parsed<()> {
+        let mut words = std::mem::take(&mut self.words);
+        words.clear();
+        let mut list: Option<Vec<Word<'s>>> = None;
+        loop {
+            let found = comments(&mut self.input)?;
+            before.comments.extend(found);
+            let start = self.input.current_token_start();
+            match self.input.chars().next() {
+                Some(';') if !words.is_empty() => {
+                    self.next()?;
+                    if let Some((parent, at)) = into {
+                        self.plain(parent, at, &mut words, list, before);
+                    }
+                    self.words = words;
+                    return Ok(());
+                }
+                Some('{') if !words.is_empty() && list.is_none() => {
+                    self.next()?;
+                    return self.with_block(into, words, before, start, depth + 1);
+                }
+                Some('[') if !words.is_empty() && list.is_none() => {
+                    list = Some(bracketed(&mut self.input, self.source, 0)?);
+                }
+                Some(c) if list.is_none() && (is_plain(c) || c == '"') => {
+                    let word = word(&mut self.input, self.source, 0)?;
+                    if words.len() >= MAX_WORDS {
+                        return Err(Broken {
+                            at: word.span,
+                            kind: ProblemKind::TooManyWords { limit: MAX_WORDS },
+                        });
+                    }
+                    match word.text.as_ref() {
+                        "inactive:" if words.is_empty() && !word.quoted => before.inactive = true,
+                        "replace:" if words.is_empty() && !word.quoted => {
+                            before.tag = Some((Tag::Replace, word.span));
+                        }
+                        "delete:" if words.is_empty() && !word.quoted => {
+                            before.tag = Some((Tag::Delete, word.span));
+                        }
+                        "protect:" if words.is_empty() && !word.quoted => {
+                            let found = format!("`{}`", word.text);
+                            let expected = "a statement (statements are not protected one by one)";
+                            return Err(Broken {
+                                at: word.span,
+                                kind: ProblemKind::Syntax { expected, found },
+                            });
+                        }
+                        _ => words.push(word),
+                    }
+                }
+                Some(_) if words.is_empty() => return Err(self.broken("a statement")),
+                Some(_) if list.is_some() => return Err(self.broken("`;`")),
+                _ => return Err(self.broken("`;` or `{` after the statement")),
+            }
+        }
+    }
+
+    /// The tag of a statement, if tags mean something here; else it is a problem.
+    fn tag(&mut self, before: &mut Before<'s>) -> Option<Tag> {
+        match before.tag.take() {
+            None => Some(Tag::None),
+            Some((tag, _)) if self.tags => Some(tag),
             Some((_, span)) => {
                 let kind = ProblemKind::Syntax {
                     expected: "a statement",
@@ -386,33 +402,42 @@ impl Loader<'_> {
                 let place = Place::new(self.source, span.start, span.end);
                 let help = "`load replace` reads the marks `replace:` and `delete:`";
                 self.problems.push(Problem::new(kind, place).help(help));
-                return;
+                None
             }
-        };
-        if let Some(block) = statement.block.take() {
-            return self.with_block(parent, at, &words, statement, tag, block);
         }
-        let inactive = statement.inactive;
+    }
+
+    /// A statement without a block.
+    fn plain(
+        &mut self,
+        parent: &mut Node,
+        at: Cursor,
+        words: &mut Vec<Word<'s>>,
+        list: Option<Vec<Word<'s>>>,
+        mut before: Before<'s>,
+    ) {
+        let Some(tag) = self.tag(&mut before) else { return };
+        let inactive = before.inactive;
         let mut marks = Marks {
-            comments: owned(statement.comments),
+            comments: owned(before.comments),
             inactive,
             tag,
         };
-        let Some(list) = statement.list else {
-            self.whole(parent, at, &words, marks);
+        let Some(list) = list else {
+            self.whole(parent, at, words, marks);
             return;
         };
         if list.is_empty() {
             let expected = "a word between the brackets".to_string();
             let last = words.last();
-            let statement = last.map_or_else(String::new, |word| word.text.clone());
-            let place = last.map(|word| word.place.clone());
+            let statement = last.map_or_else(String::new, |word| word.text.to_string());
+            let place = last.map(Word::place);
             self.problems
                 .push(Problem::new(ProblemKind::MissingValue { statement, expected }, place));
         }
-        for raw in list {
-            words.push(self.word(raw));
-            if !self.whole(parent, at, &words, std::mem::take(&mut marks)) {
+        for word in list {
+            words.push(word);
+            if !self.whole(parent, at, words, std::mem::take(&mut marks)) {
                 return;
             }
             (marks.inactive, marks.tag) = (inactive, tag);
@@ -420,8 +445,8 @@ impl Loader<'_> {
         }
     }
 
-    /// A statement without a block; `false` when it has a problem.
-    fn whole(&mut self, parent: &mut Node, at: Cursor, words: &[Word], marks: Marks) -> bool {
+    /// One statement of a list or none; `false` when it has a problem.
+    fn whole(&mut self, parent: &mut Node, at: Cursor, words: &[Word<'s>], marks: Marks) -> bool {
         let purpose = match marks.tag {
             Tag::Delete => Purpose::Name,
             _ => Purpose::Whole,
@@ -430,71 +455,64 @@ impl Loader<'_> {
         done.map_err(|problem| self.problems.push(problem)).is_ok()
     }
 
-    fn with_block<'a>(
+    /// A statement whose block has just been opened. The block is read whatever is wrong with the words.
+    fn with_block(
         &mut self,
-        parent: &mut Node,
-        at: Cursor,
-        words: &[Word],
-        statement: Statement<'a>,
-        tag: Tag,
-        mut block: Block<'a>,
-    ) {
-        let route = match resolve(at, words, &self.trail, Purpose::Block) {
-            Ok(route) => route,
-            Err(problem) => {
-                self.problems.push(problem);
-                return;
-            }
-        };
-        let Some(end) = route.end else {
-            let place = words.last().map(|word| word.place.clone());
-            self.problems.push(Problem::new(
-                ProblemKind::NoBlock {
-                    statement: route.text(),
-                },
-                place,
-            ));
-            return;
-        };
-        let mut marks = Marks::default();
-        if end.list.is_none() {
-            marks = Marks {
-                comments: owned(statement.comments),
-                inactive: statement.inactive,
-                tag,
-            };
-        } else {
-            // The keyword of `source-address { ... }` has no node of its own: its marks mean the entries.
-            for entry in &mut block.statements {
-                entry.inactive |= statement.inactive;
-                if let (Tag::Replace | Tag::Delete, None) = (tag, &entry.tag) {
-                    entry.tag = Some((tag, 0..0));
-                }
-            }
-            match block.statements.first_mut() {
-                Some(first) => {
-                    let own = std::mem::replace(&mut first.comments, statement.comments);
-                    first.comments.extend(own);
-                }
-                None => {
-                    let place = words.last().map(|word| word.place.clone());
-                    let kind = ProblemKind::MissingValue {
-                        statement: route.text(),
-                        expected: "an entry".into(),
-                    };
-                    self.problems.push(Problem::new(kind, place));
-                }
-            }
-        }
+        into: Option<(&mut Node, Cursor)>,
+        words: Vec<Word<'s>>,
+        mut before: Before<'s>,
+        opened: usize,
+        depth: usize,
+    ) -> Parsed<()> {
         let known = self.trail.len();
-        route.extend(&mut self.trail);
-        match insert(parent, route, marks, true) {
-            Ok(node) => self.block(node, end, block),
-            Err(problem) => {
-                self.problems.push(problem);
+        let mut inherited = Inherited::default();
+        let last = words.last().map(Word::place);
+        let mut name = String::new();
+        let target = into.and_then(|(parent, at)| {
+            let tag = self.tag(&mut before)?;
+            let route = resolve(at, &words, &self.trail, Purpose::Block)
+                .map_err(|problem| self.problems.push(problem))
+                .ok()?;
+            let Some(end) = route.end else {
+                let statement = route.text();
+                self.problems
+                    .push(Problem::new(ProblemKind::NoBlock { statement }, last.clone()));
+                return None;
+            };
+            let mut marks = Marks::default();
+            if end.list.is_none() {
+                marks = Marks {
+                    comments: owned(std::mem::take(&mut before.comments)),
+                    inactive: before.inactive,
+                    tag,
+                };
+            } else {
+                name = route.text();
+                inherited = Inherited {
+                    comments: std::mem::take(&mut before.comments),
+                    inactive: before.inactive,
+                    tag,
+                    needed: true,
+                };
             }
+            route.extend(&mut self.trail);
+            insert(parent, route, marks, true)
+                .map_err(|problem| self.problems.push(problem))
+                .ok()
+                .map(|node| (node, end))
+        });
+        self.words = words;
+        let needed = inherited.needed;
+        let any_statement = self.block(target, inherited, opened, depth)?;
+        if needed && !any_statement {
+            let kind = ProblemKind::MissingValue {
+                statement: name,
+                expected: "an entry".into(),
+            };
+            self.problems.push(Problem::new(kind, last));
         }
         self.trail.truncate(known);
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use super::load::{resolve, Cursor, Purpose, Route, TOP};
 use super::place::{Place, Source};
 use super::problem::{ConfigError, Problem, ProblemKind};
 use super::schema::Statement;
-use super::tree::{Node, Tree};
+use super::tree::{Node, Tree, Values};
 
 /// Applies the hunks of a text.
 pub(super) fn apply(tree: &mut Tree, source: &Arc<Source>) -> Result<(), ConfigError> {
@@ -74,7 +74,8 @@ struct Piece {
 fn finish(tree: &mut Tree, hunk: Option<Hunk>) -> Result<(), ConfigError> {
     let Some(hunk) = hunk else { return Ok(()) };
     let source = line_source(&hunk.path)?;
-    let words = EditPath::top().absolute(&super::parse::command(&source, 0..hunk.path.len())?.0, &source);
+    let top = EditPath::top();
+    let words = top.absolute(&super::edit::words_of(&source)?, &source);
     let route = if words.is_empty() {
         None
     } else {
@@ -195,7 +196,7 @@ fn read(at: Cursor, piece: Piece) -> Result<Edit, ConfigError> {
         name: piece.place.name().to_string(),
         text,
     });
-    let mut holder = Node::new(at.container, Vec::new(), None);
+    let mut holder = Node::new(at.container, Values::new(), None);
     super::parse::read(&source, &mut holder, at, Vec::new(), false)?;
     match holder.children.pop() {
         Some(node) if holder.children.is_empty() => Ok(Edit::Statement(
@@ -318,14 +319,14 @@ fn perform(node: &mut Node, edits: Vec<Edit>) -> Result<(), (String, Place)> {
                     return Err((format!("place for {}", statement.words()), place));
                 }
                 if std::mem::take(&mut noted) {
-                    statement.comments = std::mem::take(&mut came);
+                    statement.comments = std::mem::take(&mut came).into();
                 }
                 placing.put(Arc::new(*statement));
             }
             mark => {
                 let at = found.ok_or_else(|| missing(&statement))?;
                 if std::mem::take(&mut noted) {
-                    placing.node.child_mut(at).comments = std::mem::take(&mut came);
+                    placing.node.child_mut(at).comments = std::mem::take(&mut came).into();
                 }
                 match (mark, state) {
                     ('!', Some(inactive)) => {
@@ -343,7 +344,7 @@ fn perform(node: &mut Node, edits: Vec<Edit>) -> Result<(), (String, Place)> {
     }
     placing.flush();
     if noted {
-        placing.node.trailing = came;
+        placing.node.trailing = came.into();
     }
     Ok(())
 }

@@ -16,8 +16,9 @@ pub struct Source {
 #[derive(Clone)]
 pub struct Place {
     source: Arc<Source>,
-    start: usize,
-    end: usize,
+    // Texts are at most MAX_TEXT bytes long; places are many.
+    start: u32,
+    end: u32,
 }
 
 impl Place {
@@ -25,16 +26,16 @@ impl Place {
     pub(crate) fn new(source: &Arc<Source>, start: usize, end: usize) -> Self {
         let length = source.text.len();
         let start = start.min(length);
+        let cut = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self {
             source: Arc::clone(source),
-            start,
-            end: end.clamp(start, length),
+            start: cut(start),
+            end: cut(end.clamp(start, length)),
         }
     }
 
-    /// From the start of this place to the end of `last`, which is in the same source.
-    pub(crate) fn to(&self, last: &Self) -> Self {
-        Self::new(&self.source, self.start, last.end.max(self.end))
+    fn range(&self) -> std::ops::Range<usize> {
+        self.start as usize..self.end as usize
     }
 
     /// Name of the text.
@@ -44,12 +45,12 @@ impl Place {
 
     /// The text at the place.
     pub fn text(&self) -> &str {
-        self.source.text.get(self.start..self.end).unwrap_or("")
+        self.source.text.get(self.range()).unwrap_or("")
     }
 
     /// Line and column, both counted from 1, the column in characters.
     pub fn line_column(&self) -> (usize, usize) {
-        let before = self.source.text.get(..self.start).unwrap_or("");
+        let before = self.source.text.get(..self.range().start).unwrap_or("");
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         (line, before.get(line_start..).unwrap_or("").chars().count() + 1)
@@ -59,17 +60,18 @@ impl Place {
     /// cut at the end of the first.
     pub(crate) fn line(&self) -> (&str, std::ops::Range<usize>) {
         let text = self.source.text.as_str();
+        let range = self.range();
         let line_start = text
-            .get(..self.start)
+            .get(..range.start)
             .and_then(|before| before.rfind('\n'))
             .map_or(0, |at| at + 1);
         let line_end = text
-            .get(self.start..)
+            .get(range.start..)
             .and_then(|rest| rest.find('\n'))
-            .map_or(text.len(), |at| self.start + at);
+            .map_or(text.len(), |at| range.start + at);
         let line = text.get(line_start..line_end).unwrap_or("").trim_end_matches('\r');
         let clamp = |at: usize| at.saturating_sub(line_start).min(line.len());
-        (line, clamp(self.start)..clamp(self.end))
+        (line, clamp(range.start)..clamp(range.end))
     }
 }
 

@@ -10,23 +10,23 @@ use super::tree::{Node, Tree};
 
 /// Replaces a text wherever it stands in a name or value; each new value is checked as if it had been typed.
 pub(super) fn pattern(tree: &mut Tree, path: &EditPath, verb: &Word, rest: &[Word]) -> Result<Applied, ConfigError> {
-    let words: Vec<&str> = rest.iter().map(|word| word.text.as_str()).collect();
+    let words: Vec<&str> = rest.iter().map(|word| word.text.as_ref()).collect();
     let ["pattern", from, "with", to] = words[..] else {
         let kind = ProblemKind::MissingValue {
-            statement: verb.text.clone(),
+            statement: verb.text.to_string(),
             expected: "`pattern TEXT with TEXT`".into(),
         };
-        return Err(Problem::new(kind, verb.place.clone()).into());
+        return Err(Problem::new(kind, verb.place()).into());
     };
     if from.is_empty() {
         let kind = ProblemKind::BadValue {
             value: String::new(),
             expected: "a text that is not empty".into(),
         };
-        return Err(Problem::new(kind, rest[1].place.clone()).into());
+        return Err(Problem::new(kind, rest[1].place()).into());
     }
     let mut changed = tree.clone();
-    let place = rest[3].place.clone();
+    let place = rest[3].place();
     let done = path.change(&mut changed, |node| {
         replace_below(node, from, to).map_err(|kind| Problem::new(kind, place.clone()))
     });
@@ -38,7 +38,7 @@ pub(super) fn pattern(tree: &mut Tree, path: &EditPath, verb: &Word, rest: &[Wor
         Some(Err(problem)) => Err(problem.into()),
         Some(Ok(false)) | None => {
             let kind = ProblemKind::NotFound { path: from.to_string() };
-            Err(Problem::new(kind, rest[1].place.clone()).into())
+            Err(Problem::new(kind, rest[1].place()).into())
         }
     }
 }

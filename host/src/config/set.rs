@@ -95,7 +95,7 @@ pub(super) fn no_list(list: Option<&[Word]>) -> Result<(), Problem> {
                 expected: "a word",
                 found: "`[`".into(),
             };
-            Err(Problem::new(kind, list.first().map(|word| word.place.clone())))
+            Err(Problem::new(kind, list.first().map(|word| word.place())))
         }
     }
 }
@@ -112,45 +112,45 @@ pub(super) fn clear(verb: &Word, path: &[Word]) -> Result<Applied, ConfigError> 
     for wanted in ["services", "sessions"] {
         match rest.split_first() {
             Some((word, more)) if word.text == wanted => rest = more,
-            Some((word, _)) => return Err(expected(word.place.clone())),
-            None => return Err(expected(verb.place.clone())),
+            Some((word, _)) => return Err(expected(word.place())),
+            None => return Err(expected(verb.place())),
         }
     }
     let mut filter = SessionFilter::default();
     while let Some((word, more)) = rest.split_first() {
-        let value = match word.text.as_str() {
+        let value = match word.text.as_ref() {
             "service-set" => Value::Name,
             "source-prefix" | "destination-prefix" => Value::Prefix,
             "source-port" | "destination-port" => Value::Number(0, 65_535),
             "protocol" => Value::Word(&["tcp", "udp", "icmp", "icmp6"]),
             _ => {
                 let kind = ProblemKind::UnknownStatement {
-                    name: word.text.clone(),
+                    name: word.text.to_string(),
                     parent: "clear services sessions".into(),
                 };
                 let help = "filters are service-set, source-prefix, destination-prefix, source-port, \
                             destination-port, protocol";
-                return Err(Problem::new(kind, word.place.clone()).help(help).into());
+                return Err(Problem::new(kind, word.place()).help(help).into());
             }
         };
         let Some((given, more)) = more.split_first() else {
             let kind = ProblemKind::MissingValue {
-                statement: word.text.clone(),
+                statement: word.text.to_string(),
                 expected: value.expected(),
             };
-            return Err(Problem::new(kind, word.place.clone()).into());
+            return Err(Problem::new(kind, word.place()).into());
         };
-        let text = given.text.as_str();
+        let text = given.text.as_ref();
         if value.normalise(text).is_none() {
             let kind = ProblemKind::BadValue {
-                value: given.text.clone(),
+                value: given.text.to_string(),
                 expected: value.expected(),
             };
-            return Err(Problem::new(kind, given.place.clone()).into());
+            return Err(Problem::new(kind, given.place()).into());
         }
         let port = || number(text).and_then(|port| u16::try_from(port).ok());
-        match word.text.as_str() {
-            "service-set" => filter.service_set = Some(given.text.clone()),
+        match word.text.as_ref() {
+            "service-set" => filter.service_set = Some(given.text.to_string()),
             "source-prefix" => filter.source_prefix = prefix(text),
             "destination-prefix" => filter.destination_prefix = prefix(text),
             "source-port" => filter.source_port = port(),

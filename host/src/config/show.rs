@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::edit::{words_of, EditPath};
+use super::edit::{line_source, words_of, EditPath};
 use super::load::{descends, named, resolve, Purpose, TOP};
 use super::problem::ConfigError;
 use super::schema::{Kind, Layout};
@@ -27,7 +27,8 @@ pub enum Format {
 /// # Errors
 /// `words` name nothing the language has.
 pub fn show(tree: &Tree, path: &EditPath, words: &str, format: Format) -> Result<String, ConfigError> {
-    let (source, words) = words_of(words)?;
+    let source = line_source(words)?;
+    let words = words_of(&source)?;
     let full = path.absolute(&words, &source);
     let (prefix, nodes) = if full.is_empty() {
         (String::new(), vec![tree.root()])

@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, LazyLock};
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::place::Place;
 use super::schema::{Kind, Layout, Statement, ROOT};
@@ -21,6 +22,9 @@ const INDEX_FROM: usize = 32;
 
 /// Hashes keys of children. Keyed afresh in every process, so that no text can be made to collide.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Values of a leaf or key of a list entry: nearly always one.
+pub(crate) type Values = SmallVec<[String; 1]>;
 
 /// A configuration.
 #[derive(Clone)]
@@ -32,18 +36,45 @@ pub struct Tree {
 #[derive(Clone)]
 pub struct Node {
     pub(crate) schema: &'static Statement,
-    pub(crate) values: Vec<String>,
+    pub(crate) values: Values,
     pub(crate) children: Vec<Arc<Node>>,
     /// Position of each child by statement and key; made when there are many.
-    index: HashTable<u32>,
+    index: Option<Box<HashTable<u32>>>,
     pub(crate) inactive: bool,
     /// Comments before the statement, with their marks.
-    pub(crate) comments: Vec<String>,
+    pub(crate) comments: Comments,
     /// Comments before the closing brace.
-    pub(crate) trailing: Vec<String>,
+    pub(crate) trailing: Comments,
     pub(crate) place: Option<Place>,
     /// `replace:` or `delete:` in a text that is being loaded; never in a configuration.
     pub(crate) tag: Tag,
+}
+
+/// Comments with their marks. Few statements have any, so that none takes little room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::box_collection)]
+pub(crate) struct Comments(Option<Box<Vec<String>>>);
+
+impl std::ops::Deref for Comments {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl From<Vec<String>> for Comments {
+    fn from(comments: Vec<String>) -> Self {
+        Self((!comments.is_empty()).then(|| Box::new(comments)))
+    }
+}
+
+impl Extend<String> for Comments {
+    fn extend<I: IntoIterator<Item = String>>(&mut self, comments: I) {
+        for comment in comments {
+            self.0.get_or_insert_default().push(comment);
+        }
+    }
 }
 
 /// What a text that is loaded wants done with what is there already.
@@ -116,15 +147,15 @@ impl Default for Tree {
 }
 
 impl Node {
-    pub(crate) fn new(schema: &'static Statement, values: Vec<String>, place: Option<Place>) -> Self {
+    pub(crate) fn new(schema: &'static Statement, values: Values, place: Option<Place>) -> Self {
         Self {
             schema,
             values,
             children: Vec::new(),
-            index: HashTable::new(),
+            index: None,
             inactive: false,
-            comments: Vec::new(),
-            trailing: Vec::new(),
+            comments: Comments::default(),
+            trailing: Comments::default(),
             place,
             tag: Tag::None,
         }
@@ -203,17 +234,19 @@ impl Node {
     }
 
     pub(crate) fn is(&self, schema: &'static Statement, values: &[String]) -> bool {
-        std::ptr::eq(self.schema, schema) && (schema.kind != Kind::List || self.values == values)
+        std::ptr::eq(self.schema, schema) && (schema.kind != Kind::List || self.values.as_slice() == values)
     }
 
     /// Position of the child with this statement and, for lists, this key.
     pub(crate) fn find(&self, schema: &'static Statement, values: &[String]) -> Option<usize> {
-        if self.children.len() >= INDEX_FROM {
-            let hash = Self::key(schema, values);
-            let same = |at: &u32| self.children[*at as usize].is(schema, values);
-            return self.index.find(hash, same).map(|at| *at as usize);
+        match &self.index {
+            Some(index) => {
+                let hash = Self::key(schema, values);
+                let same = |at: &u32| self.children[*at as usize].is(schema, values);
+                index.find(hash, same).map(|at| *at as usize)
+            }
+            None => self.children.iter().position(|c| c.is(schema, values)),
         }
-        self.children.iter().position(|c| c.is(schema, values))
     }
 
     pub(crate) fn push(&mut self, child: Node) -> usize {
@@ -224,43 +257,43 @@ impl Node {
 
     /// Puts a child at a position; those from there on move by one.
     pub(crate) fn insert_at(&mut self, at: usize, child: Arc<Node>) {
-        let hash = Self::key(child.schema, &child.values);
-        self.children.insert(at, child);
-        match self.children.len() {
-            n if n < INDEX_FROM => {}
-            INDEX_FROM => self.reindex(),
-            n => {
-                if at + 1 < n {
-                    self.index
-                        .iter_mut()
-                        .filter(|to| **to as usize >= at)
-                        .for_each(|to| *to += 1);
-                }
-                let children = &self.children;
-                let rehash = |to: &u32| {
-                    let child = &children[*to as usize];
-                    Self::key(child.schema, &child.values)
-                };
-                self.index.insert_unique(hash, at as u32, rehash);
+        let many = self.children.len() + 1 >= INDEX_FROM;
+        let Some(index) = &mut self.index else {
+            self.children.insert(at, child);
+            if many {
+                self.reindex();
             }
+            return;
+        };
+        let hash = Self::key(child.schema, &child.values);
+        if at < self.children.len() {
+            index
+                .iter_mut()
+                .filter(|to| **to as usize >= at)
+                .for_each(|to| *to += 1);
         }
+        self.children.insert(at, child);
+        let children = &self.children;
+        let rehash = |to: &u32| {
+            let child = &children[*to as usize];
+            Self::key(child.schema, &child.values)
+        };
+        index.insert_unique(hash, at as u32, rehash);
     }
 
     /// Takes a child out; those behind it move by one.
     pub(crate) fn remove_at(&mut self, at: usize) -> Arc<Node> {
         let child = self.children.remove(at);
         if self.children.len() < INDEX_FROM {
-            self.index.clear();
-            return child;
+            self.index = None;
         }
-        let hash = Self::key(child.schema, &child.values);
-        if let Ok(entry) = self.index.find_entry(hash, |to| *to as usize == at) {
-            entry.remove();
+        if let Some(index) = &mut self.index {
+            let hash = Self::key(child.schema, &child.values);
+            if let Ok(entry) = index.find_entry(hash, |to| *to as usize == at) {
+                entry.remove();
+            }
+            index.iter_mut().filter(|to| **to as usize > at).for_each(|to| *to -= 1);
         }
-        self.index
-            .iter_mut()
-            .filter(|to| **to as usize > at)
-            .for_each(|to| *to -= 1);
         child
     }
 
@@ -277,7 +310,7 @@ impl Node {
 
     /// Makes the index anew, after children were moved or got other keys.
     pub(crate) fn reindex(&mut self) {
-        self.index.clear();
+        self.index = None;
         if self.children.len() < INDEX_FROM {
             return;
         }
@@ -286,10 +319,11 @@ impl Node {
             let child = &children[*to as usize];
             Self::key(child.schema, &child.values)
         };
-        self.index.reserve(children.len(), hash);
+        let mut index = Box::new(HashTable::with_capacity(children.len()));
         for at in 0..children.len() as u32 {
-            self.index.insert_unique(hash(&at), at, hash);
+            index.insert_unique(hash(&at), at, hash);
         }
+        self.index = Some(index);
     }
 
     /// Keyword and values as they are written on one line.
@@ -338,14 +372,14 @@ impl Node {
             out.push_str("}\n");
             i += group;
         }
-        for comment in &self.trailing {
+        for comment in self.trailing.iter() {
             indent(out, depth);
             let _ = writeln!(out, "{comment}");
         }
     }
 
     pub(crate) fn write_statement(&self, out: &mut String, depth: usize, words: &str) {
-        for comment in &self.comments {
+        for comment in self.comments.iter() {
             indent(out, depth);
             let _ = writeln!(out, "{comment}");
         }
@@ -428,7 +462,8 @@ fn indent(out: &mut String, depth: usize) {
 
 /// A value as it is written: in quotes when it would not be read back as one word.
 pub(crate) fn quoted(value: &str) -> String {
-    let special = |c: char| c.is_whitespace() || c.is_control() || "{}[];\"\\".contains(c);
+    let special =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '{' | '}' | '[' | ']' | ';' | '"' | '\\');
     let tag = matches!(value, "inactive:" | "protect:" | "replace:" | "delete:");
     if !value.is_empty() && !tag && !value.contains(special) && !value.starts_with('#') && !value.starts_with("/*") {
         return value.to_string();
@@ -449,7 +484,7 @@ impl Tree {
     /// A configuration without a statement.
     pub fn new() -> Self {
         Self {
-            root: Arc::new(Node::new(&ROOT, Vec::new(), None)),
+            root: Arc::new(Node::new(&ROOT, Values::new(), None)),
         }
     }
 

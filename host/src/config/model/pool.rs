@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use nat64_xlate::config::{DeterministicBlocks, Pool, PortBlocks};
+use nat64_xlate::pool::MAX_ADDRESSES;
 
 use super::{has, number_of, place, seconds_of, u16_of, u32_of, Builder};
 use crate::config::problem::Problem;
@@ -78,6 +79,15 @@ impl<'t> Builder<'t> {
                     ranges.push((low, high));
                 }
             }
+        }
+        let size = |(low, high): &(Ipv4Addr, Ipv4Addr)| u64::from(u32::from(*high) - u32::from(*low)) + 1;
+        let addresses: u64 = ranges.iter().map(size).sum();
+        if addresses > MAX_ADDRESSES {
+            let text = format!(
+                "the pool `{}` has {addresses} addresses, more than {MAX_ADDRESSES}",
+                node.value()
+            );
+            self.problem(text, node);
         }
         if node.all("address").chain(node.all("address-range")).next().is_none() {
             self.problem(format!("the pool `{}` has no address", node.value()), node);
