@@ -16,7 +16,7 @@
 //! | `show`, `show \| display set`, `\| display json` | [`show`], or [`Tree::to_curly`], [`Tree::to_set`], [`Tree::to_json`] |
 //! | `show \| compare` | [`compare`], [`compare_text`] |
 //! | `?` and tab | [`complete`] with [`LiveNames`] |
-//! | `commit check` | [`model`]: all problems at once, each with its place; or [`build`] for the only card's gateway |
+//! | `commit check` | [`model`] or a [`Checker`]: all problems at once, each with its place; or [`build`] for the only card's gateway |
 //! | commits, rollbacks, the candidate of several users | [`crate::store::Engine`] |
 //!
 //! Trees share their nodes: a clone is free, and a change copies only the way to it.
@@ -65,8 +65,8 @@ pub use edit::{apply_at, apply_command, EditPath};
 pub use json::parse_json;
 pub use loading::{load, LoadMode};
 pub use model::{
-    build, model, AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, BuildOptions, Card, CardLimits, Device, Model,
-    NatPrefix, RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
+    build, model, AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, BuildOptions, Card, CardLimits, Checker, Device,
+    Model, NatPrefix, RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
 };
 pub use parse::parse_curly;
 pub use place::{Place, Source};

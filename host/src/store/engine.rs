@@ -1,7 +1,7 @@
 //! Sessions, the candidate, and commits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use super::apply::{Apply, ApplyError, ApplyReport, Refusal};
 use super::archive::{Archive, CommitInfo, Opened, StoreError, Torn};
 use super::files::Files;
 use crate::config::{
-    self, Applied, BuildOptions, ConfigError, EditPath, Hunk, LoadMode, Model, Problem, Tree, Warning,
+    self, Applied, BuildOptions, Checker, ConfigError, EditPath, Hunk, LoadMode, Model, Problem, Tree, Warning,
 };
 
 /// Longest `commit confirmed`, minutes.
@@ -208,6 +208,8 @@ pub enum Event {
 pub struct Engine<F> {
     archive: Archive<F>,
     options: BuildOptions,
+    /// What the last check left for the next.
+    checker: Mutex<Checker>,
     active: Tree,
     /// What the card runs on; `None` before [`Self::start`].
     running: Option<Arc<Model>>,
@@ -233,6 +235,7 @@ impl<F: Files> Engine<F> {
         let engine = Self {
             archive,
             options,
+            checker: Mutex::default(),
             candidate: active.clone(),
             active,
             running: None,
@@ -428,8 +431,11 @@ impl<F: Files> Engine<F> {
     }
 
     fn model(&self, tree: &Tree) -> Result<(Arc<Model>, Vec<Warning>), CommitError> {
-        let (model, warnings) =
-            config::model(tree, &self.options).map_err(|problems| CommitError::Check { problems })?;
+        // A check that panicked would leave it whole, too: it only ever adds what is true.
+        let mut checker = self.checker.lock().unwrap_or_else(PoisonError::into_inner);
+        let (model, warnings) = checker
+            .model(tree, &self.options)
+            .map_err(|problems| CommitError::Check { problems })?;
         Ok((Arc::new(model), warnings))
     }
 

@@ -13,6 +13,7 @@
 mod applications;
 mod around;
 mod limits;
+mod memory;
 mod pool;
 mod rule;
 mod service_set;
@@ -23,6 +24,7 @@ mod wire;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nat64_driver::{GatewayConfig, LinkType};
@@ -30,13 +32,15 @@ use nat64_layout::{Geometry, TICK_SHIFT};
 use nat64_xlate::config::{Limits, Timers};
 use nat64_xlate::Config;
 
+use self::memory::Memory;
 use self::share::Shares;
 use super::place::Place;
 use super::problem::{Problem, ProblemKind, Warning, WarningKind, MAX_PROBLEMS};
-use super::schema::Support;
+use super::schema::{Kind, Support};
 use super::tree::{Node, Tree};
 use super::value::{count, number, prefix4, prefix6};
 
+pub use memory::Checker;
 pub use types::{
     AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, Card, CardLimits, Device, Model, NatPrefix,
     RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
@@ -71,7 +75,7 @@ impl Default for BuildOptions {
 /// # Errors
 /// As [`model`]; an empty configuration, and one with several cards.
 pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<Warning>), Vec<Problem>> {
-    let (mut model, warnings) = check(tree, &options)?;
+    let (mut model, warnings) = check(tree, &options, &mut Memory::default())?;
     match (model.cards.pop(), model.cards.as_slice()) {
         (Some(card), []) => Ok((card.gateway, warnings)),
         _ => {
@@ -88,79 +92,87 @@ pub fn build(tree: &Tree, options: BuildOptions) -> Result<(GatewayConfig, Vec<W
 /// Everything that is wrong, in one go: names that do not exist, wrong families and ranges, exclusive statements,
 /// required ones that are missing, overlapping pools, reserved addresses, and more entries than a card has.
 pub fn model(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
-    if tree.root().children().is_empty() {
-        return Ok((Model::default(), Vec::new()));
-    }
-    check(tree, options)
+    Checker::new().model(tree, options)
 }
 
-fn check(tree: &Tree, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
-    let mut b = Builder::new(tree);
-    b.inert(tree.root());
-    let pools = b.pools();
-    let applications = b.applications();
-    let rules = b.rules(&pools, &applications);
-    let mut sets = b.service_sets(&rules, &pools);
-    let specs = b.cards(&mut sets);
-    let (api, metrics) = (b.api(), b.metrics());
-    let mut parts = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let wire = b.wire(spec, index, &mut sets);
-        let around = b.around(spec, index, &sets);
-        let timers = b.timers(&around);
-        let limits = b.limits(&around);
-        parts.push((wire, timers, limits));
-    }
-    if b.problems.is_empty() {
-        let mut cards = Vec::new();
-        let several = specs.len() > 1;
-        let mut shares = Shares::new(sets, pools, several);
-        for (index, (spec, (wire, timers, limits))) in specs.into_iter().zip(parts).enumerate() {
-            let share = shares.take(index);
-            let xlate = Config {
-                units: wire.units.into_iter().map(|unit| share.unit(unit)).collect(),
-                service_sets: share.service_sets,
-                pools: share.pools,
-                timers,
-                limits,
-                activity_tick: Duration::from_nanos(1 << TICK_SHIFT),
-            };
-            let gateway = GatewayConfig {
-                link_type: options.link_type,
-                ports: wire.ports,
-                units: wire.links,
-                xlate,
-            };
-            let known = options.card_limits.iter().find(|(name, _)| *name == spec.name);
-            let mut limits = known.map_or(options.limits, |(_, limits)| *limits);
-            if spec.device == Some(Device::Soft) {
-                limits = CardLimits::SOFT;
-            }
-            let places = limits::Places {
-                units: wire.nodes,
-                service_sets: share.nodes,
-            };
-            let card = if several { spec.name.as_str() } else { "" };
-            b.problems.extend(limits::check(&gateway, &limits, &places, card));
-            cards.push(Card {
-                name: spec.name,
-                device: spec.device,
-                interfaces: wire.interfaces,
-                units: wire.extras,
-                service_sets: share.extras,
-                gateway,
-            });
+fn check(tree: &Tree, options: &BuildOptions, memory: &mut Memory) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
+    let mut b = Builder::new(tree, std::mem::take(memory));
+    let done = b.check(options);
+    *memory = std::mem::take(&mut b.memory);
+    memory.end();
+    done
+}
+
+impl<'t> Builder<'t> {
+    fn check(&mut self, options: &BuildOptions) -> Result<(Model, Vec<Warning>), Vec<Problem>> {
+        let b = self;
+        b.inert(b.root);
+        let pools = b.pools();
+        let applications = b.applications();
+        let rules = b.rules(&pools, &applications);
+        let mut sets = b.service_sets(&rules, &pools);
+        let specs = b.cards(&mut sets);
+        let (api, metrics) = (b.api(), b.metrics());
+        let mut parts = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let wire = b.wire(spec, index, &mut sets);
+            let around = b.around(spec, index, &sets);
+            let timers = b.timers(&around);
+            let limits = b.limits(&around);
+            parts.push((wire, timers, limits));
         }
         if b.problems.is_empty() {
-            return Ok((Model { cards, api, metrics }, b.warnings));
+            let mut cards = Vec::new();
+            let several = specs.len() > 1;
+            let mut shares = Shares::new(sets, pools, several);
+            for (index, (spec, (wire, timers, limits))) in specs.into_iter().zip(parts).enumerate() {
+                let share = shares.take(index);
+                let xlate = Config {
+                    units: wire.units.into_iter().map(|unit| share.unit(unit)).collect(),
+                    service_sets: share.service_sets,
+                    pools: share.pools,
+                    timers,
+                    limits,
+                    activity_tick: Duration::from_nanos(1 << TICK_SHIFT),
+                };
+                let gateway = GatewayConfig {
+                    link_type: options.link_type,
+                    ports: wire.ports,
+                    units: wire.links,
+                    xlate,
+                };
+                let known = options.card_limits.iter().find(|(name, _)| *name == spec.name);
+                let mut limits = known.map_or(options.limits, |(_, limits)| *limits);
+                if spec.device == Some(Device::Soft) {
+                    limits = CardLimits::SOFT;
+                }
+                let places = limits::Places {
+                    units: wire.nodes,
+                    service_sets: share.nodes,
+                };
+                let card = if several { spec.name.as_str() } else { "" };
+                b.problems.extend(limits::check(&gateway, &limits, &places, card));
+                cards.push(Card {
+                    name: spec.name,
+                    device: spec.device,
+                    interfaces: wire.interfaces,
+                    units: wire.extras,
+                    service_sets: share.extras,
+                    gateway,
+                });
+            }
+            if b.problems.is_empty() {
+                let warnings = std::mem::take(&mut b.warnings);
+                return Ok((Model { cards, api, metrics }, warnings));
+            }
         }
+        if b.problems.len() > MAX_PROBLEMS {
+            b.problems.truncate(MAX_PROBLEMS);
+            b.problems
+                .push(Problem::new(ProblemKind::TooMany { limit: MAX_PROBLEMS }, None));
+        }
+        Err(std::mem::take(&mut b.problems))
     }
-    if b.problems.len() > MAX_PROBLEMS {
-        b.problems.truncate(MAX_PROBLEMS);
-        b.problems
-            .push(Problem::new(ProblemKind::TooMany { limit: MAX_PROBLEMS }, None));
-    }
-    Err(b.problems)
 }
 
 /// What all checks share.
@@ -168,7 +180,8 @@ struct Builder<'t> {
     root: &'t Node,
     /// Defaults are those of Junos.
     junos: bool,
-    prefix_lists: HashMap<&'t str, &'t Node>,
+    prefix_lists: HashMap<&'t str, &'t Arc<Node>>,
+    memory: Memory,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
 }
@@ -215,17 +228,19 @@ fn network6(address: Ipv6Addr, length: u8) -> Ipv6Addr {
 }
 
 impl<'t> Builder<'t> {
-    fn new(tree: &'t Tree) -> Self {
+    fn new(tree: &'t Tree, memory: Memory) -> Self {
         let root = tree.root();
         let profile = root.at(&["nat64-nic", "timers", "profile"]);
         let lists = root
             .child("policy-options")
             .into_iter()
-            .flat_map(|p| p.all("prefix-list"));
+            .flat_map(Node::children)
+            .filter(|list| !list.is_inactive() && list.name() == "prefix-list");
         Self {
             root,
             junos: profile.is_some_and(|profile| profile.value() == "junos"),
             prefix_lists: lists.map(|list| (list.value(), list)).collect(),
+            memory,
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -270,8 +285,18 @@ impl<'t> Builder<'t> {
                 self.warnings
                     .push(Warning::new(WarningKind::Deprecated { old, new }, place(child)));
             }
-            if child.schema().may_warn() {
-                self.inert(child);
+            if child.children().is_empty() {
+                continue;
+            }
+            // Entries of lists are many and change one at a time.
+            let entry = child.schema().kind == Kind::List;
+            if entry && self.memory.is_quiet(child) {
+                continue;
+            }
+            let before = self.warnings.len();
+            self.inert(child);
+            if entry && self.warnings.len() == before {
+                self.memory.keep_quiet(child);
             }
         }
     }

@@ -7,12 +7,12 @@ use nat64_layout::tables::PREFIX_LENGTHS;
 use nat64_xlate::config::{Action, Filtering, Match, PrefixMatch, Refresh, Term, Translate};
 
 use super::applications::Applications;
+use super::memory::Prefixes;
 use super::pool::Built as Pool;
 use super::{has, place, u16_of, Builder};
 use crate::config::place::Place;
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
-use crate::config::value::{prefix4, prefix6};
 
 /// A term as the rule has it; what it leaves to its service set is marked.
 pub(super) struct RuleTerm {
@@ -189,47 +189,60 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn prefix_list(&mut self, entry: &Node) -> Option<&'t Node> {
-        let list = self.prefix_lists.get(entry.value()).copied();
-        if list.is_none() {
+    /// The prefixes of the list that `entry` names; `None`: there is no such list, or none of the family, which is told.
+    fn prefix_list(&mut self, entry: &Node, family: &str, has: fn(&Prefixes) -> bool) -> Option<Prefixes> {
+        let Some(list) = self.prefix_lists.get(entry.value()).copied() else {
+            let text = format!("there is no `policy-options prefix-list {}`", entry.value());
+            self.problem(text, entry);
+            return None;
+        };
+        let prefixes = match self.memory.prefixes(list) {
+            Some(known) => known,
+            None => {
+                let before = self.warnings.len();
+                let (mut six, mut four) = (Vec::new(), Vec::new());
+                for item in list.all("") {
+                    if item.value().contains(':') {
+                        six.extend(self.masked6(item));
+                    } else {
+                        four.extend(self.masked4(item));
+                    }
+                }
+                let prefixes = Prefixes {
+                    six: six.into(),
+                    four: four.into(),
+                };
+                if self.warnings.len() == before {
+                    self.memory.keep_prefixes(list, &prefixes);
+                }
+                prefixes
+            }
+        };
+        if !has(&prefixes) {
             self.problem(
-                format!("there is no `policy-options prefix-list {}`", entry.value()),
+                format!("the prefix list `{}` has no {family} prefix", entry.value()),
                 entry,
             );
+            return None;
         }
-        list
+        Some(prefixes)
     }
 
     fn prefix_list6(&mut self, entry: &Node, except: bool) -> Vec<PrefixMatch> {
-        let Some(list) = self.prefix_list(entry) else {
-            return Vec::new();
+        let prefixes = self.prefix_list(entry, "IPv6", |prefixes| !prefixes.six.is_empty());
+        let all = prefixes.map(|prefixes| prefixes.six).unwrap_or_default();
+        let one = |&(address, length): &(Ipv6Addr, u8)| PrefixMatch {
+            address,
+            length,
+            except,
         };
-        let mut out = Vec::new();
-        for item in list.all("").filter(|item| prefix6(item.value()).is_some()) {
-            out.extend(self.masked6(item).map(|(address, length)| PrefixMatch {
-                address,
-                length,
-                except,
-            }));
-        }
-        if out.is_empty() {
-            self.problem(format!("the prefix list `{}` has no IPv6 prefix", entry.value()), entry);
-        }
-        out
+        all.iter().map(one).collect()
     }
 
     fn prefix_list4(&mut self, entry: &Node, except: bool) -> Vec<(Ipv4Addr, u8, bool)> {
-        let Some(list) = self.prefix_list(entry) else {
-            return Vec::new();
-        };
-        let mut out = Vec::new();
-        for item in list.all("").filter(|item| prefix4(item.value()).is_some()) {
-            out.extend(self.masked4(item).map(|(address, length)| (address, length, except)));
-        }
-        if out.is_empty() {
-            self.problem(format!("the prefix list `{}` has no IPv4 prefix", entry.value()), entry);
-        }
-        out
+        let prefixes = self.prefix_list(entry, "IPv4", |prefixes| !prefixes.four.is_empty());
+        let all = prefixes.map(|prefixes| prefixes.four).unwrap_or_default();
+        all.iter().map(|&(address, length)| (address, length, except)).collect()
     }
 
     fn pool_index(&mut self, leaf: &Node, pools: &Pools<'_, 't>) -> Option<usize> {

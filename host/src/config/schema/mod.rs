@@ -151,11 +151,6 @@ impl Statement {
         !self.children.is_empty()
     }
 
-    /// Whether a statement below can be one that is warned about; the large lists have none.
-    pub(crate) fn may_warn(&self) -> bool {
-        !self.children.is_empty()
-    }
-
     /// The statement a word begins below this one.
     pub(crate) fn child(&self, word: &str) -> Option<&'static Statement> {
         self.children.iter().find(|c| !c.name.is_empty() && c.name == word)
