@@ -1,10 +1,11 @@
 //! Repeats one phase of reading and checking a configuration of 100,000 lines, for a profiler.
 //!
-//! `cargo run --release -p nat64-host --example speed -- parse|check|again|compare [TIMES]`
+//! `cargo run --release -p nat64-host --example speed -- parse|check|again|apply|compare [TIMES]`
 
 #[path = "../tests/common/large.rs"]
 mod large;
 
+use nat64_driver::Gateway;
 use nat64_host::config::{self, BuildOptions, CardLimits, Checker};
 
 fn main() {
@@ -19,7 +20,8 @@ fn main() {
         ..BuildOptions::default()
     };
     let mut checker = Checker::new();
-    drop(checker.model(&tree, &options));
+    let (model, _) = checker.model(&tree, &options).expect("it is right");
+    let mut gateway = Gateway::new(model.cards[0].gateway.clone(), None, 1).expect("it is right");
     let start = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     for _ in 0..times {
         match phase.as_str() {
@@ -27,9 +29,12 @@ fn main() {
             "check" => drop(std::hint::black_box(config::model(&tree, &options))),
             // As `check`, for a tree that was checked before.
             "again" => drop(std::hint::black_box(checker.model(&tree, &options))),
+            "apply" => drop(std::hint::black_box(
+                gateway.reconfigure(0, model.cards[0].gateway.clone()),
+            )),
             "compare" => drop(std::hint::black_box(config::compare(&tree, &other))),
             _ => {
-                eprintln!("usage: speed parse|check|again|compare [TIMES]");
+                eprintln!("usage: speed parse|check|again|apply|compare [TIMES]");
                 return;
             }
         }

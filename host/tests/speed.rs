@@ -3,6 +3,7 @@
 #[path = "common/large.rs"]
 mod large;
 
+use nat64_driver::Gateway;
 use nat64_host::config::{self, BuildOptions, CardLimits, Checker, EditPath};
 
 /// Processor time of this thread, milliseconds. Other work of the machine does not count.
@@ -35,6 +36,8 @@ fn a_large_configuration_is_quick() {
     let (model, _) = timed("check and model", &mut total, || {
         config::model(&tree, &options).unwrap_or_else(|p| panic!("{}", p[0]))
     });
+    let config = &model.cards[0].gateway;
+    let mut gateway = timed("apply", &mut total, || Gateway::new(config.clone(), None, 1).unwrap());
     let other = timed("parse again", &mut 0.0, || config::parse(&text, "large").unwrap());
     timed("diff without sharing", &mut total, || {
         assert!(config::compare(&tree, &other).is_empty())
@@ -61,6 +64,9 @@ fn a_large_configuration_is_quick() {
         checker.model(&changed, &options).unwrap()
     });
     assert!(again != model);
+    let config = &again.cards[0].gateway;
+    let applied = timed("apply", &mut total, || gateway.reconfigure(0, config.clone()));
+    applied.unwrap();
     println!("{:24} {total:8.2} ms", "total of one line");
     assert!(total <= 30.0, "{total} ms");
     // What is remembered changes nothing.

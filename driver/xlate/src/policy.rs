@@ -1,6 +1,7 @@
 //! The configuration, checked and made quick to ask: which prefix, which rule term, whose pool address, who may come in.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use nat64_layout::{Direction, Protocol, Reason};
 
@@ -685,8 +686,8 @@ pub(crate) fn is_host4(address: Ipv4Addr) -> bool {
     !matches!(address.octets()[0], 0 | 127 | 224..=255)
 }
 
-/// [`UnitPolicy::servers`] under any prefix: octets of which no address is private or reserved, outside `bounds`.
-fn servers(bounds: (u32, u32)) -> [u64; 4] {
+/// Octets no address of which is private or reserved. Worked out once: there can be thousands of units.
+static GLOBAL_OCTETS: LazyLock<[u64; 4]> = LazyLock::new(|| {
     let mut bits = [0; 4];
     for octet in 0..=255u8 {
         let networks = NOT_GLOBAL.iter().any(|(network, length)| {
@@ -697,10 +698,18 @@ fn servers(bounds: (u32, u32)) -> [u64; 4] {
                 shorter,
             )
         });
-        let ours = (bounds.0 >> 24..=bounds.1 >> 24).contains(&u32::from(octet));
-        if !networks && !ours {
+        if !networks {
             bits[usize::from(octet) / 64] |= 1 << (octet % 64);
         }
+    }
+    bits
+});
+
+/// [`UnitPolicy::servers`] under any prefix: octets of which no address is private or reserved, outside `bounds`.
+fn servers(bounds: (u32, u32)) -> [u64; 4] {
+    let mut bits = *GLOBAL_OCTETS;
+    for octet in bounds.0 >> 24..=bounds.1 >> 24 {
+        bits[octet as usize / 64] &= !(1 << (octet % 64));
     }
     bits
 }

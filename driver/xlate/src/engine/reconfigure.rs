@@ -39,43 +39,41 @@ struct Moved {
     prefixes: Vec<Option<u16>>,
 }
 
+/// Where each of `old` is in `new`. Things seldom move, and then together: behind the one found last it is looked first.
+fn locate<T>(old: &[T], new: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<Option<usize>> {
+    let mut next = 0;
+    let mut find = |one: &T| {
+        let near = new.get(next).is_some_and(|other| same(one, other)).then_some(next);
+        let found = near.or_else(|| new.iter().position(|other| same(one, other)));
+        next = found.map_or(next, |at| at + 1);
+        found
+    };
+    old.iter().map(&mut find).collect()
+}
+
 impl Moved {
     fn new(old: &Policy, new: &Policy) -> Self {
         let (a, b) = (&old.config, &new.config);
         let find = |index: Option<usize>| index.map(|index| index as u16);
-        let pools: Vec<Option<usize>> = a
-            .pools
-            .iter()
-            .map(|pool| b.pools.iter().position(|other| same_pool(pool, other)))
-            .collect();
-        let unit_name = |config: &Config, unit: usize| config.units.get(unit).map(|unit| unit.name.clone());
-        let sets: Vec<Option<u16>> = a
-            .service_sets
-            .iter()
-            .map(|set| {
-                find(b.service_sets.iter().position(|other| {
-                    other.name == set.name
-                        && other.eim_scope == set.eim_scope
-                        && other.subscriber_length == set.subscriber_length
-                        && unit_name(a, set.outside_unit) == unit_name(b, other.outside_unit)
-                }))
-            })
-            .collect();
+        let pools = locate(&a.pools, &b.pools, same_pool);
+        let unit_name = |config: &'_ Config, unit: usize| config.units.get(unit).map(|unit| unit.name.clone());
+        let sets = locate(&a.service_sets, &b.service_sets, |set, other| {
+            other.name == set.name
+                && other.eim_scope == set.eim_scope
+                && other.subscriber_length == set.subscriber_length
+                && unit_name(a, set.outside_unit) == unit_name(b, other.outside_unit)
+        });
+        let sets: Vec<Option<u16>> = sets.into_iter().map(find).collect();
         let set_name = |config: &Config, set: Option<usize>| {
             set.and_then(|set| config.service_sets.get(set))
                 .map(|set| set.name.clone())
         };
-        let units = a
-            .units
-            .iter()
-            .map(|unit| {
-                find(b.units.iter().position(|other| {
-                    other.name == unit.name
-                        && other.inside == unit.inside
-                        && set_name(a, unit.service_set) == set_name(b, other.service_set)
-                }))
-            })
-            .collect();
+        let units = locate(&a.units, &b.units, |unit, other| {
+            other.name == unit.name
+                && other.inside == unit.inside
+                && set_name(a, unit.service_set) == set_name(b, other.service_set)
+        });
+        let units = units.into_iter().map(find).collect();
         let terms = a
             .service_sets
             .iter()
@@ -84,7 +82,13 @@ impl Moved {
                 let others = moved.map_or(&[][..], |index| &b.service_sets[usize::from(index)].terms);
                 set.terms
                     .iter()
-                    .map(|term| find(others.iter().position(|o| same_term(term, o, &pools))))
+                    .map(|term| {
+                        find(
+                            others
+                                .iter()
+                                .position(|o| o.name == term.name && same_term(term, o, &pools)),
+                        )
+                    })
                     .collect()
             })
             .collect();
@@ -121,13 +125,11 @@ impl Moved {
 
 /// Whether leases of one pool mean the same in the other. Draining may differ.
 fn same_pool(a: &config::Pool, b: &config::Pool) -> bool {
-    config::Pool {
+    let still = |pool: &config::Pool| config::Pool {
         draining: Vec::new(),
-        ..a.clone()
-    } == config::Pool {
-        draining: Vec::new(),
-        ..b.clone()
-    }
+        ..pool.clone()
+    };
+    a.name == b.name && still(a) == still(b)
 }
 
 /// Whether a term of the old configuration is one of the new, whose pools have other indices.
