@@ -173,6 +173,10 @@ pub struct Core<
     pub irq: Signal<Out, Bits<2>>,
     /// Nothing is in flight.
     pub idle: Signal<Out, Bit>,
+    /// Nothing is in flight behind ingress: with `Ctrl.enable` at 0 this comes true whatever arrives.
+    pub drained: Signal<Out, Bit>,
+    /// Sets all counters to zero; to be held for 64 clocks, while nothing is in flight.
+    pub wipe: Signal<In, Bit>,
     csr: Csr,
     ingress: Ingress<W, LB>,
     capture: Capture<W, HB, LB, RN>,
@@ -191,6 +195,7 @@ pub struct Core<
     room: Reg<Bit>,
     used: Reg<Bits<RN>>,
     quiet: Reg<Bit>,
+    empty: Reg<Bit>,
     started: Signal<Local, Bit>,
     occupied: Signal<Local, Bits<RN>>,
     ring_limit: Constant<Bits<RN>>,
@@ -281,6 +286,8 @@ impl<
             md_ready: Default::default(),
             irq: Default::default(),
             idle: Default::default(),
+            drained: Default::default(),
+            wipe: Default::default(),
             csr: Csr::new(geometry, beats, latency(HB)),
             ingress: Default::default(),
             capture: Default::default(),
@@ -299,6 +306,7 @@ impl<
             room: Default::default(),
             used: Default::default(),
             quiet: Default::default(),
+            empty: Default::default(),
             started: Default::default(),
             occupied: Default::default(),
             ring_limit: Constant::new((((1usize << RN) - longest - RING_MARGIN) as u64).into()),
@@ -325,7 +333,7 @@ impl<
             self, clock, csr, ingress, capture, ring, parse, classify, cam, rewrite, egress, punt, inject, counters,
             activity, dma
         );
-        dff_setup!(self, clock, in_flight, room, used, quiet);
+        dff_setup!(self, clock, in_flight, room, used, quiet, empty);
         // control
         self.csr.csr_write.next = self.csr_write.val();
         self.csr.csr_bar2.next = self.csr_bar2.val();
@@ -495,15 +503,17 @@ impl<
         // the state of the whole
         self.irq.next = bit_cast::<2, 1>(self.punt.irq.val().into())
             | (bit_cast::<2, 1>((self.inject.irq.val() | self.activity.irq.val()).into()) << 1);
-        self.quiet.d.next = (self.in_flight.q.val() == 0)
-            & self.ingress.idle.val()
+        self.empty.d.next = (self.in_flight.q.val() == 0)
             & self.capture.idle.val()
             & !self.egress.busy.val()
             & !self.punt.busy.val()
             & !self.inject.busy.val()
             & !self.activity.busy.val()
             & !self.dma.busy.val();
-        self.idle.next = self.quiet.q.val();
+        self.quiet.d.next = self.ingress.idle.val();
+        self.idle.next = self.quiet.q.val() & self.empty.q.val();
+        self.drained.next = self.empty.q.val();
+        self.counters.wipe.next = self.wipe.val();
     }
 }
 

@@ -20,7 +20,7 @@
 use crate::prelude::*;
 use crate::prim::{LutRam, Quiet, Reg, SmallFifo};
 use crate::types::{Tally, Translated};
-use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
+use crate::wide::{bit_cast_wide, bits_literal, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 use nat64_layout::regs::{COUNTER_BASE, COUNTER_BITS, PORT_COUNTER_BASE, SET_COUNTER_BASE};
 use nat64_layout::tables::SERVICE_SETS;
@@ -43,6 +43,8 @@ pub struct Count<const N: usize> {
     pub counter: Signal<In, Bits<N>>,
     /// What it adds.
     pub amount: Signal<In, Bits<16>>,
+    /// Sets the counters to zero, one per clock, all in 2^N clocks; events meanwhile are lost.
+    pub wipe: Signal<In, Bit>,
     /// Counter to read.
     pub read_counter: Signal<In, Bits<N>>,
     /// Its value.
@@ -55,6 +57,7 @@ pub struct Count<const N: usize> {
     sum: Reg<Wide<48>>,
     sum_valid: Reg<Bit>,
     sum_counter: Reg<Bits<N>>,
+    wiping: Reg<Bits<N>>,
     old: Signal<Local, Wide<48>>,
     _quiet: Quiet,
 }
@@ -62,7 +65,17 @@ pub struct Count<const N: usize> {
 impl<const N: usize> Logic for Count<N> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, now, now_counter, now_amount, sum, sum_valid, sum_counter);
+        dff_setup!(
+            self,
+            clock,
+            now,
+            now_counter,
+            now_amount,
+            sum,
+            sum_valid,
+            sum_counter,
+            wiping
+        );
         clock!(self, clock, adder, reader);
         self.now.d.next = self.add.val();
         if self.add.val() {
@@ -78,6 +91,12 @@ impl<const N: usize> Logic for Count<N> {
         if self.now.q.val() {
             self.sum.d.next = self.old.val() + bit_cast_wide::<48, 16>(bits_wide::<16>(self.now_amount.q.val()));
             self.sum_counter.d.next = self.now_counter.q.val();
+        }
+        if self.wipe.val() {
+            self.wiping.d.next = self.wiping.q.val() + 1;
+            self.sum_valid.d.next = true;
+            self.sum_counter.d.next = self.wiping.q.val();
+            self.sum.d.next = bits_literal::<48>(0);
         }
         self.adder.write.next = self.sum_valid.q.val();
         self.adder.write_address.next = self.sum_counter.q.val();
@@ -119,6 +138,8 @@ pub struct Counters {
     pub out_valid1: Signal<In, Bit>,
     /// Its bytes.
     pub out_bytes1: Signal<In, Bits<16>>,
+    /// Sets all counters to zero; to be held for 64 clocks.
+    pub wipe: Signal<In, Bit>,
     /// Reads a word; not again before `read_done`.
     pub read: Signal<In, Bit>,
     /// Its BAR0 byte offset, from `COUNTER_BASE` up. Offsets of no counter read as 0.
@@ -189,6 +210,7 @@ impl Default for Counters {
             out_bytes0: Default::default(),
             out_valid1: Default::default(),
             out_bytes1: Default::default(),
+            wipe: Default::default(),
             read: Default::default(),
             address: Default::default(),
             read_done: Default::default(),
@@ -252,6 +274,16 @@ impl Logic for Counters {
             fifo3
         );
         clock!(self, clock, out_packets0, out_octets0, out_packets1, out_octets1);
+        self.reasons_a.wipe.next = self.wipe.val();
+        self.reasons_b.wipe.next = self.wipe.val();
+        self.set_packets.wipe.next = self.wipe.val();
+        self.set_bytes.wipe.next = self.wipe.val();
+        self.in_packets.wipe.next = self.wipe.val();
+        self.in_octets.wipe.next = self.wipe.val();
+        self.out_packets0.wipe.next = self.wipe.val();
+        self.out_octets0.wipe.next = self.wipe.val();
+        self.out_packets1.wipe.next = self.wipe.val();
+        self.out_octets1.wipe.next = self.wipe.val();
         // reasons
         self.reasons_a.add.next = self.tally0.val().valid;
         self.reasons_a.counter.next = self.tally0.val().reason;

@@ -293,6 +293,10 @@ mod tests {
         bench.uut.csr_write.next = false;
         bench.tick();
         for (reg, value) in REGISTERS.iter().zip(written) {
+            if (nat64_layout::pcie::STATE_BASE..nat64_layout::pcie::STATE_END).contains(&reg.offset) {
+                // the transaction layer's own; its reads never come here
+                continue;
+            }
             let want = match (reg.access, reg.name) {
                 (Access::Rw, _) => value,
                 (Access::Wo, _) => 0,

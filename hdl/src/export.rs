@@ -3,6 +3,7 @@
 use crate::prelude::*;
 
 use crate::core::{Core128, Core512, Core64};
+use crate::pcie::Endpoint64;
 
 /// Name of the top module in the exported text (RustHDL gives no choice).
 pub const TOP: &str = "top";
@@ -10,21 +11,29 @@ pub const TOP: &str = "top";
 /// Bus widths that [`core_verilog`] exports.
 pub const WIDTHS: [usize; 3] = [64, 128, 512];
 
+fn text<B: Block + Default>() -> String {
+    let mut core = Box::<B>::default();
+    core.connect_all();
+    generate_verilog(core.as_ref())
+}
+
 /// The core as Verilog-2005 with the pins of ARCHITECTURE.md; `None` for a width there is no core of.
-///
-/// Builds the core on a thread of its own, because it is larger than an ordinary stack.
 pub fn core_verilog(width: usize) -> Option<String> {
-    fn text<B: Block + Default>() -> String {
-        let mut core = Box::<B>::default();
-        core.connect_all();
-        generate_verilog(core.as_ref())
+    match width {
+        64 => on_a_large_stack(text::<Core64>),
+        128 => on_a_large_stack(text::<Core128>),
+        512 => on_a_large_stack(text::<Core512>),
+        _ => None,
     }
-    let build = match width {
-        64 => text::<Core64>,
-        128 => text::<Core128>,
-        512 => text::<Core512>,
-        _ => return None,
-    };
+}
+
+/// The endpoint (core at 64 bits and PCI Express transaction layer) as Verilog-2005 with the pins of ARCHITECTURE.md.
+pub fn endpoint_verilog() -> Option<String> {
+    on_a_large_stack(text::<Endpoint64>)
+}
+
+/// Builds on a thread of its own, because a core is larger than an ordinary stack.
+fn on_a_large_stack(build: fn() -> String) -> Option<String> {
     let thread = std::thread::Builder::new()
         .name("export".into())
         .stack_size(STACK_BYTES)
@@ -41,11 +50,24 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    /// Every text there is, by its file's name.
+    fn texts() -> impl Iterator<Item = (String, String)> {
+        let cores = WIDTHS.map(|w| (format!("core{w}"), core_verilog as fn(usize) -> Option<String>, w));
+        let endpoint = (
+            "endpoint".to_string(),
+            (|_| endpoint_verilog()) as fn(usize) -> Option<String>,
+            64,
+        );
+        cores
+            .into_iter()
+            .chain([endpoint])
+            .map(|(name, make, width)| (name, make(width).expect("it exports")))
+    }
+
     #[test]
-    fn every_width_elaborates_without_a_warning() {
-        for width in WIDTHS {
-            let text = core_verilog(width).expect("a core of this width exports");
-            let file = std::env::temp_dir().join(format!("nat64-core{width}-{}.v", std::process::id()));
+    fn every_text_elaborates_without_a_warning() {
+        for (name, text) in texts() {
+            let file = std::env::temp_dir().join(format!("nat64-{name}-{}.v", std::process::id()));
             std::fs::write(&file, text).unwrap();
             let out = Command::new("iverilog")
                 .args(["-g2005", "-Wall", "-t", "null", "-s", TOP])
@@ -54,11 +76,7 @@ mod tests {
                 .unwrap_or_else(|e| panic!("iverilog: {e}; run `cargo xtask setup`"));
             let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
             let said: Vec<&str> = said.lines().filter(|line| !crate::testkit::tolerated(line)).collect();
-            assert!(
-                out.status.success() && said.is_empty(),
-                "W = {width}: {}",
-                said.join("\n")
-            );
+            assert!(out.status.success() && said.is_empty(), "{name}: {}", said.join("\n"));
             let _ = std::fs::remove_file(&file);
         }
     }
@@ -81,10 +99,9 @@ mod tests {
     ];
 
     #[test]
-    fn lint_of_every_width_is_clean_but_for_the_waivers() {
-        for width in WIDTHS {
-            let text = core_verilog(width).expect("a core of this width exports");
-            let file = std::env::temp_dir().join(format!("nat64-lint{width}-{}.v", std::process::id()));
+    fn lint_of_every_text_is_clean_but_for_the_waivers() {
+        for (name, text) in texts() {
+            let file = std::env::temp_dir().join(format!("nat64-lint-{name}-{}.v", std::process::id()));
             std::fs::write(&file, text).unwrap();
             let out = Command::new("verilator")
                 .args([
@@ -100,7 +117,7 @@ mod tests {
                 .output()
                 .unwrap_or_else(|e| panic!("verilator: {e}; run `cargo xtask setup`"));
             let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-            assert!(out.status.success() && said.trim().is_empty(), "W = {width}: {said}");
+            assert!(out.status.success() && said.trim().is_empty(), "{name}: {said}");
             let _ = std::fs::remove_file(&file);
         }
     }

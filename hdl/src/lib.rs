@@ -30,6 +30,7 @@ pub mod hash;
 pub mod ingress;
 pub mod inject;
 pub mod parse;
+pub mod pcie;
 pub mod prelude;
 pub mod prim;
 pub mod punt;

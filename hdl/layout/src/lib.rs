@@ -12,6 +12,7 @@ pub mod docs;
 pub mod dump;
 pub mod hash;
 pub mod pci;
+pub mod pcie;
 pub mod reason;
 pub mod record;
 pub mod regs;

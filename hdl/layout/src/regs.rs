@@ -2,7 +2,7 @@
 //!
 //! Blocks start at multiples of 0x100 so that an insertion never moves a neighbour.
 
-use crate::{dump, hash, record, ring, tables};
+use crate::{dump, hash, pcie, record, ring, tables};
 
 /// A memory window of the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +179,9 @@ pub const ABI_HASH: u32 = {
         COUNTER_BASE,
         PORT_COUNTER_BASE,
         SET_COUNTER_BASE,
+        pcie::MSIX_TABLE,
+        pcie::MSIX_PBA,
+        crate::pci::VECTORS as u32,
     ];
     i = 0;
     while i < numbers.len() {
@@ -367,6 +370,89 @@ registers! {
         kind: 18, 17;
         /// Written to the completion address (as a 64-bit word) after the last entry.
         sequence: 31, 24;
+    }
+    /// The PCI Express function as its link block has it set up.
+    PcieState @ 0x0500 Ro reset 0 {
+        /// Bus Master Enable.
+        bus_master: 0, 0;
+        /// MSI-X Enable.
+        msix_enable: 1, 1;
+        /// MSI-X Function Mask.
+        msix_mask: 2, 2;
+        /// A function-level reset is under way.
+        resetting: 3, 3;
+        /// Max_Payload_Size: 128 bytes shifted left by this.
+        max_payload: 6, 4;
+        /// Max_Read_Request_Size: 128 bytes shifted left by this.
+        max_read: 10, 8;
+        /// Bus, device and function number.
+        id: 31, 16;
+    }
+    /// Memory writes to the BARs that were taken. These counters wrap, and a function-level reset leaves them as they are.
+    PcieWrites @ 0x0510 Ro reset 0 {
+        /// Requests.
+        count: 31, 0;
+    }
+    /// Memory reads of the BARs.
+    PcieReads @ 0x0514 Ro reset 0 {
+        /// Requests.
+        count: 31, 0;
+    }
+    /// Requests that are not supported: answered so when they want a completion, dropped otherwise.
+    PcieUnsupported @ 0x0518 Ro reset 0 {
+        /// Requests.
+        count: 31, 0;
+    }
+    /// Completer Aborts answered: a register did not answer.
+    PcieAborted @ 0x051c Ro reset 0 {
+        /// Completions.
+        count: 31, 0;
+    }
+    /// Malformed TLPs dropped.
+    PcieMalformed @ 0x0520 Ro reset 0 {
+        /// TLPs.
+        count: 31, 0;
+    }
+    /// Poisoned writes and completions; their data was not used.
+    PciePoisoned @ 0x0524 Ro reset 0 {
+        /// TLPs.
+        count: 31, 0;
+    }
+    /// Completions nobody waits for, or with a byte count that is not what is missing.
+    PcieUnexpected @ 0x0528 Ro reset 0 {
+        /// Completions.
+        count: 31, 0;
+    }
+    /// Read requests of the card that were given up after the completion timeout.
+    PcieTimeouts @ 0x052c Ro reset 0 {
+        /// Requests.
+        count: 31, 0;
+    }
+    /// Read requests of the card that were answered with an error (as an IOMMU fault is).
+    PcieErrors @ 0x0530 Ro reset 0 {
+        /// Completions.
+        count: 31, 0;
+    }
+    /// DMA writes and interrupt messages thrown away because bus master was disabled or a reset under way, and writes of the
+    /// host that came during a reset.
+    PcieDropped @ 0x0534 Ro reset 0 {
+        /// TLPs.
+        count: 31, 0;
+    }
+    /// Function-level resets done.
+    PcieResets @ 0x0538 Ro reset 0 {
+        /// Resets.
+        count: 31, 0;
+    }
+    /// Moderation of vector 0: least time between two of its messages.
+    MsixModeration0 @ 0x0580 Rw reset 0 {
+        /// Units of 32 clocks (256 ns at 125 MHz); 0 sends each event at once.
+        time: 15, 0;
+    }
+    /// Moderation of vector 1.
+    MsixModeration1 @ 0x0584 Rw reset 0 {
+        /// Units of 32 clocks.
+        time: 15, 0;
     }
 }
 

@@ -24,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Install the tools that simulation and tests need (Debian packages), as far as they are missing.
+    /// Install what simulation and tests need, as far as it is missing: Debian packages, and Python packages in `.venv`.
     Setup,
     /// Re-make the generated files: register map, statement manual, example captures.
     Generate,
@@ -32,12 +32,12 @@ enum Chore {
     Check,
     /// What the continuous integration runs: setup, then check.
     Ci,
-    /// Write the Verilog of the cores.
+    /// Write the Verilog of the cores and of the PCI Express endpoint.
     Emit {
-        /// Bus widths in bits, any of 64, 128, 512; all when none is given.
+        /// Bus widths in bits, any of 64, 128, 512; all, and the endpoint, when none is given.
         #[arg(long)]
         width: Vec<u32>,
-        /// Folder for coreWIDTH.v; `target/verilog` of the workspace when not given.
+        /// Folder for coreWIDTH.v and endpoint.v; `target/verilog` of the workspace when not given.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -70,13 +70,13 @@ const PYTHON: &str = "/usr/bin/python3";
 fn main() -> ExitCode {
     let root = root();
     let result = match Arguments::parse().chore {
-        Chore::Setup => setup::setup(),
+        Chore::Setup => setup::setup(&root),
         Chore::Generate => generate(&root),
         Chore::Check => check(&root),
-        Chore::Ci => setup::setup().and_then(|()| check(&root)),
+        Chore::Ci => setup::setup(&root).and_then(|()| check(&root)),
         Chore::Emit { width, out } => emit(&root, &width, out),
         Chore::Budget { write } => budget::budget(&root, write),
-        Chore::Demo => setup::setup().and_then(|()| demo(&root)),
+        Chore::Demo => setup::setup(&root).and_then(|()| demo(&root)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -119,8 +119,12 @@ fn emit(root: &Path, widths: &[u32], out: Option<PathBuf>) -> Result<(), Error> 
     let here = std::env::current_dir().unwrap_or_else(|_| root.to_path_buf());
     let out = out.map_or_else(|| root.join("target/verilog"), |out| here.join(out));
     let out = out.display().to_string();
-    let widths = if widths.is_empty() { &WIDTHS } else { widths };
-    let widths: Vec<String> = widths.iter().map(u32::to_string).collect();
+    let all = widths.is_empty();
+    let widths = if all { &WIDTHS } else { widths };
+    let mut names: Vec<String> = widths.iter().map(u32::to_string).collect();
+    if all {
+        names.push("endpoint".into());
+    }
     let program = [
         "run",
         "--quiet",
@@ -131,7 +135,7 @@ fn emit(root: &Path, widths: &[u32], out: Option<PathBuf>) -> Result<(), Error> 
         "--",
         &out,
     ];
-    let arguments: Vec<&str> = program.into_iter().chain(widths.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = program.into_iter().chain(names.iter().map(String::as_str)).collect();
     cargo(root, &arguments).run()
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask setup`: the Debian packages that simulation and tests need, installed only when missing.
+//! `cargo xtask setup`: the Debian packages that simulation and tests need, installed only when missing, and the Python
+//! packages of the tests in `.venv`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +16,7 @@ enum Probe {
 }
 
 /// Packages, what shows that they are there, and what for.
-const TOOLS: [(&str, Probe, &str); 7] = [
+const TOOLS: [(&str, Probe, &str); 8] = [
     (
         "verilator",
         Probe::Program("verilator"),
@@ -40,6 +41,11 @@ const TOOLS: [(&str, Probe, &str); 7] = [
         "valgrind",
         Probe::Program("valgrind"),
         "counts the instructions of the translator",
+    ),
+    (
+        "python3-venv",
+        Probe::Module("ensurepip"),
+        "holds the root complex model that the endpoint is tested against",
     ),
     ("g++", Probe::Program("g++"), "compiles what verilator makes"),
     ("make", Probe::Program("make"), "compiles what verilator makes"),
@@ -76,8 +82,42 @@ fn is_root() -> bool {
     id.is_ok_and(|out| out.stdout.trim_ascii() == b"0")
 }
 
+/// Python packages of the tests, pinned.
+const REQUIREMENTS: &str = "tests/cocotb/requirements.txt";
+
 /// Installs what is missing; does nothing when nothing is.
-pub fn setup() -> Result<(), Error> {
+pub fn setup(root: &Path) -> Result<(), Error> {
+    packages()?;
+    python(root)
+}
+
+/// Makes `.venv` of Debian's Python with exactly the packages of [`REQUIREMENTS`]; a copy of that file in it says that it is
+/// whole.
+fn python(root: &Path) -> Result<(), Error> {
+    let file = |path: &Path| std::fs::read(path).map_err(|error| Error::file(path, error));
+    let wanted = root.join(REQUIREMENTS);
+    let requirements = file(&wanted)?;
+    let venv = root.join(".venv");
+    let stamp = venv.join("installed.txt");
+    if file(&stamp).is_ok_and(|installed| installed == requirements) {
+        println!("setup: .venv has what {REQUIREMENTS} names");
+        return Ok(());
+    }
+    Step::new(PYTHON, ["-m", "venv", "--clear", ".venv"], root).run()?;
+    let pip = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--requirement",
+        REQUIREMENTS,
+    ];
+    Step::new(venv.join("bin/python"), pip, root).run()?;
+    std::fs::write(&stamp, requirements).map_err(|error| Error::file(&stamp, error))
+}
+
+fn packages() -> Result<(), Error> {
     let missing: Vec<_> = TOOLS.iter().filter(|(_, probe, _)| !probe.present()).collect();
     if missing.is_empty() {
         println!(

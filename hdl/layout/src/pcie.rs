@@ -1,0 +1,27 @@
+//! What the card's PCI Express function has in its BARs beside the core's registers, and its limits. (Identity and
+//! configuration space: [`crate::pci`].)
+//!
+//! | BAR | bytes | what |
+//! |---|---|---|
+//! | 0 | [`BAR0_BYTES`] | registers, tables, counters; MSI-X table and pending bits; memory, 32 or 64 bits, not prefetchable |
+//! | 2 | [`BAR2_BYTES`] | records, tags, stash; written only, reads as 0; memory, not prefetchable |
+
+use crate::regs::{BAR0_BYTES, BAR2_BYTES};
+
+/// BAR0 offset of the MSI-X table, 16 bytes a vector ([`crate::pci::VECTORS`] of them); alone in its page, so that a hypervisor
+/// can keep it from a guest.
+pub const MSIX_TABLE: u32 = 0xc000;
+/// BAR0 offset of the pending bit array, 8 bytes.
+pub const MSIX_PBA: u32 = 0xd000;
+/// First BAR0 offset of the transaction layer's registers.
+pub const STATE_BASE: u32 = 0x0500;
+/// First BAR0 offset behind them.
+pub const STATE_END: u32 = 0x0600;
+/// Largest payload of a TLP that the card sends or takes, bytes (Max_Payload_Size Supported).
+pub const MAX_PAYLOAD: usize = 512;
+/// Largest memory read request of the card, bytes; it makes smaller ones when Max_Read_Request_Size says so.
+pub const MAX_READ_REQUEST: usize = 512;
+/// Clocks until a read request without completion is given up (completion timeout), log2: 16.8 ms at 125 MHz.
+pub const COMPLETION_TIMEOUT_LOG2: usize = 21;
+
+const _: () = assert!(MSIX_TABLE < BAR0_BYTES && MSIX_PBA < BAR0_BYTES && BAR0_BYTES < BAR2_BYTES);

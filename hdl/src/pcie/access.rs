@@ -1,0 +1,653 @@
+//! Access: performs the requests of the host on registers, tables and windows, and makes their completions.
+//!
+//! ```text
+//!  writes --> | access | --> csr_write csr_bar2 csr_addr csr_wdata    (core)
+//!  reads  --> |        | --> csr_read csr_raddr <- csr_done csr_rdata (core)
+//!             |        | --> table, moderation writes; reads of both  (Msix)
+//!             |        | --> state_address <- state_data              (State)
+//!             |        | --> completions: buffer of 256 DWs --> dw_valid dw_ready dw dw_last after
+//! ```
+//!
+//! One request at a time. Writes go first: they wait for nothing but a read in progress, so they get on whatever the link does
+//! with completions. A read is done in chunks, one completion each, and writes that came later may be done between them; a
+//! read never starts before the writes that came before it.
+//!
+//! * A whole DW is written in one clock. A DW of BAR0 with some byte enables is read, changed and written (registers that
+//!   read as 0 take 0 in the other bytes); in BAR2, which cannot be read, it is dropped and counted unsupported. A DW
+//!   without byte enables is not written.
+//! * BAR2 reads as 0. Reads of several registers are not one moment: each DW is read when its turn comes.
+//! * A completion ends at a multiple of the smaller of Max_Payload_Size and 512 bytes, which is a multiple of the read
+//!   completion boundary of an endpoint (128 bytes), or with the request. A read of length zero (one DW without byte enables)
+//!   gets a completion of one DW of zeros and touches nothing, after all writes before it: a flush.
+//! * A register that does not answer within 1,024 clocks gives a completion with Completer Abort; it ends the request.
+//! * During a reset writes are dropped and reads are unsupported.
+//!
+//! Latency: `layer::WRITE_CLOCKS` and `layer::READ_CLOCKS`.
+
+use super::types::{ReadRequest, TableWrite, WriteRequest};
+use crate::egress::queue::Queue;
+use crate::prelude::*;
+use crate::prim::{LutRam, Quiet, Reg};
+use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
+use crate::FastBlock;
+use nat64_layout::pcie::{MSIX_PBA, MSIX_TABLE, STATE_BASE, STATE_END};
+use nat64_layout::regs::MsixModeration0;
+
+/// See the module documentation.
+#[derive(FastBlock)]
+pub struct Access {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Completer ID: bus, device, function.
+    pub id: Signal<In, Bits<16>>,
+    /// Max_Payload_Size: 128 bytes shifted left by this.
+    pub max_payload: Signal<In, Bits<3>>,
+    /// A reset is under way: nothing is touched.
+    pub refuse: Signal<In, Bit>,
+    /// Posted writes accepted so far, modulo 256.
+    pub posted: Signal<In, Bits<8>>,
+    /// There is a write.
+    pub write_valid: Signal<In, Bit>,
+    /// The oldest write.
+    pub write: Signal<In, WriteRequest>,
+    /// It is done.
+    pub write_pop: Signal<Out, Bit>,
+    /// The next DW of its payload.
+    pub payload: Signal<In, Bits<32>>,
+    /// It is taken.
+    pub payload_pop: Signal<Out, Bit>,
+    /// There is a read.
+    pub read_valid: Signal<In, Bit>,
+    /// The oldest read.
+    pub read: Signal<In, ReadRequest>,
+    /// It is done.
+    pub read_pop: Signal<Out, Bit>,
+    /// A register or window write.
+    pub csr_write: Signal<Out, Bit>,
+    /// It goes to BAR2 (else BAR0).
+    pub csr_bar2: Signal<Out, Bit>,
+    /// Byte address in the BAR.
+    pub csr_addr: Signal<Out, Bits<24>>,
+    /// Word to write.
+    pub csr_wdata: Signal<Out, Bits<32>>,
+    /// A read of BAR0.
+    pub csr_read: Signal<Out, Bit>,
+    /// Its byte address.
+    pub csr_raddr: Signal<Out, Bits<16>>,
+    /// The word that was read is on `csr_rdata`.
+    pub csr_done: Signal<In, Bit>,
+    /// That word.
+    pub csr_rdata: Signal<In, Bits<32>>,
+    /// A word of the MSI-X table is written.
+    pub entry: Signal<Out, TableWrite>,
+    /// A moderation time is written.
+    pub moderate: Signal<Out, TableWrite>,
+    /// Vector of either.
+    pub vector: Signal<Out, Bit>,
+    /// MSI-X table word to read.
+    pub table_word: Signal<Out, Bits<3>>,
+    /// That word.
+    pub table_data: Signal<In, Bits<32>>,
+    /// Moderation time of the vector in `table_word`.
+    pub moderation: Signal<In, Bits<16>>,
+    /// Pending bit array.
+    pub pending: Signal<In, Bits<2>>,
+    /// Word of the transaction layer's own registers.
+    pub state_word: Signal<Out, Bits<6>>,
+    /// That word.
+    pub state_data: Signal<In, Bits<32>>,
+    /// A DW of a completion.
+    pub dw_valid: Signal<Out, Bit>,
+    /// It is taken.
+    pub dw_ready: Signal<In, Bit>,
+    /// The DW.
+    pub dw: Signal<Out, Bits<32>>,
+    /// Last of the TLP.
+    pub dw_last: Signal<Out, Bit>,
+    /// Posted writes the completion comes after.
+    pub after: Signal<Out, Bits<8>>,
+    /// Nothing is being done to the core.
+    pub quiet: Signal<Out, Bit>,
+    /// A completion waits or is made.
+    pub busy: Signal<Out, Bit>,
+    /// A write with some byte enables to BAR2 was dropped.
+    pub count_unsupported: Signal<Out, Bit>,
+    /// A Completer Abort was answered.
+    pub count_aborted: Signal<Out, Bit>,
+    /// A write was dropped because of a reset.
+    pub count_dropped: Signal<Out, Bit>,
+    /// 0 idle, 1 write DWs, 2 read for a partial write, 3 header of a completion, 4 ask for a word, 5 wait for it, 6 an
+    /// error completion.
+    state: Reg<Bits<3>>,
+    write_offset: Reg<Bits<24>>,
+    write_left: Reg<Bits<11>>,
+    first: Reg<Bit>,
+    done_writes: Reg<Bits<8>>,
+    reading: Reg<Bit>,
+    read_offset: Reg<Bits<24>>,
+    read_left: Reg<Bits<11>>,
+    bytes: Reg<Bits<13>>,
+    low: Reg<Bits<7>>,
+    head_at: Reg<Bits<2>>,
+    chunk: Reg<Bits<8>>,
+    chunk_left: Reg<Bits<8>>,
+    chunk_at: Reg<Bits<8>>,
+    abort: Reg<Bit>,
+    waited: Reg<Bits<11>>,
+    memory: LutRam<Wide<33>, 8>,
+    marks: Queue<Bits<8>, 4>,
+    push_at: Reg<Bits<8>>,
+    pop_at: Reg<Bits<8>>,
+    whole: Reg<Bits<4>>,
+    w: Signal<Local, WriteRequest>,
+    r: Signal<Local, ReadRequest>,
+    writing: Signal<Local, Bit>,
+    here: Signal<Local, Bits<24>>,
+    enables: Signal<Local, Bits<4>>,
+    mask: Signal<Local, Bits<32>>,
+    value: Signal<Local, Bits<32>>,
+    is_table: Signal<Local, Bit>,
+    is_pba: Signal<Local, Bit>,
+    is_state: Signal<Local, Bit>,
+    is_moderation: Signal<Local, Bit>,
+    level: Signal<Local, Bits<8>>,
+    room: Signal<Local, Bit>,
+    behind: Signal<Local, Bits<8>>,
+    last_dw: Signal<Local, Bit>,
+    next_dw: Signal<Local, Bit>,
+    new_offset: Signal<Local, Bits<24>>,
+    skip: Signal<Local, Bits<13>>,
+    trail: Signal<Local, Bits<13>>,
+    all_bytes: Signal<Local, Bits<13>>,
+    end_be: Signal<Local, Bits<4>>,
+    empty_read: Signal<Local, Bit>,
+    limit: Signal<Local, Bits<11>>,
+    within: Signal<Local, Bits<11>>,
+    to_edge: Signal<Local, Bits<11>>,
+    size: Signal<Local, Bits<11>>,
+    common: Signal<Local, Bits<32>>,
+    odd_bytes: Signal<Local, Bits<13>>,
+    chunk_bytes: Signal<Local, Bits<13>>,
+    got: Signal<Local, Bit>,
+    answer: Signal<Local, Bits<32>>,
+    asked: Signal<Local, Bit>,
+    push: Signal<Local, Bit>,
+    push_last: Signal<Local, Bit>,
+    push_dw: Signal<Local, Bits<32>>,
+    pop: Signal<Local, Bit>,
+    out: Signal<Local, Wide<33>>,
+    word_in: Signal<Local, Wide<33>>,
+    at_table: Constant<Bits<24>>,
+    table_end: Constant<Bits<24>>,
+    at_pba: Constant<Bits<24>>,
+    pba_end: Constant<Bits<24>>,
+    at_state: Constant<Bits<24>>,
+    state_end: Constant<Bits<24>>,
+    at_moderation: Constant<Bits<24>>,
+    moderation_end: Constant<Bits<24>>,
+    _quiet: Quiet,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        let at = |x: u32| Constant::new(u64::from(x).into());
+        Self {
+            clock: Default::default(),
+            id: Default::default(),
+            max_payload: Default::default(),
+            refuse: Default::default(),
+            posted: Default::default(),
+            write_valid: Default::default(),
+            write: Default::default(),
+            write_pop: Default::default(),
+            payload: Default::default(),
+            payload_pop: Default::default(),
+            read_valid: Default::default(),
+            read: Default::default(),
+            read_pop: Default::default(),
+            csr_write: Default::default(),
+            csr_bar2: Default::default(),
+            csr_addr: Default::default(),
+            csr_wdata: Default::default(),
+            csr_read: Default::default(),
+            csr_raddr: Default::default(),
+            csr_done: Default::default(),
+            csr_rdata: Default::default(),
+            entry: Default::default(),
+            moderate: Default::default(),
+            vector: Default::default(),
+            table_word: Default::default(),
+            table_data: Default::default(),
+            moderation: Default::default(),
+            pending: Default::default(),
+            state_word: Default::default(),
+            state_data: Default::default(),
+            dw_valid: Default::default(),
+            dw_ready: Default::default(),
+            dw: Default::default(),
+            dw_last: Default::default(),
+            after: Default::default(),
+            quiet: Default::default(),
+            busy: Default::default(),
+            count_unsupported: Default::default(),
+            count_aborted: Default::default(),
+            count_dropped: Default::default(),
+            state: Default::default(),
+            write_offset: Default::default(),
+            write_left: Default::default(),
+            first: Default::default(),
+            done_writes: Default::default(),
+            reading: Default::default(),
+            read_offset: Default::default(),
+            read_left: Default::default(),
+            bytes: Default::default(),
+            low: Default::default(),
+            head_at: Default::default(),
+            chunk: Default::default(),
+            chunk_left: Default::default(),
+            chunk_at: Default::default(),
+            abort: Default::default(),
+            waited: Default::default(),
+            memory: Default::default(),
+            marks: Default::default(),
+            push_at: Default::default(),
+            pop_at: Default::default(),
+            whole: Default::default(),
+            w: Default::default(),
+            r: Default::default(),
+            writing: Default::default(),
+            here: Default::default(),
+            enables: Default::default(),
+            mask: Default::default(),
+            value: Default::default(),
+            is_table: Default::default(),
+            is_pba: Default::default(),
+            is_state: Default::default(),
+            is_moderation: Default::default(),
+            level: Default::default(),
+            room: Default::default(),
+            behind: Default::default(),
+            last_dw: Default::default(),
+            next_dw: Default::default(),
+            new_offset: Default::default(),
+            skip: Default::default(),
+            trail: Default::default(),
+            all_bytes: Default::default(),
+            end_be: Default::default(),
+            empty_read: Default::default(),
+            limit: Default::default(),
+            within: Default::default(),
+            to_edge: Default::default(),
+            size: Default::default(),
+            common: Default::default(),
+            odd_bytes: Default::default(),
+            chunk_bytes: Default::default(),
+            got: Default::default(),
+            answer: Default::default(),
+            asked: Default::default(),
+            push: Default::default(),
+            push_last: Default::default(),
+            push_dw: Default::default(),
+            pop: Default::default(),
+            out: Default::default(),
+            word_in: Default::default(),
+            at_table: at(MSIX_TABLE),
+            table_end: at(MSIX_TABLE + 32),
+            at_pba: at(MSIX_PBA),
+            pba_end: at(MSIX_PBA + 8),
+            at_state: at(STATE_BASE),
+            state_end: at(STATE_END),
+            at_moderation: at(MsixModeration0::OFFSET),
+            moderation_end: at(MsixModeration0::OFFSET + 8),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl Logic for Access {
+    #[hdl_gen]
+    fn update(&mut self) {
+        dff_setup!(
+            self,
+            clock,
+            state,
+            write_offset,
+            write_left,
+            first,
+            done_writes,
+            reading,
+            read_offset,
+            read_left
+        );
+        dff_setup!(
+            self, clock, bytes, low, head_at, chunk, chunk_left, chunk_at, abort, waited, push_at, pop_at, whole
+        );
+        clock!(self, clock, memory, marks);
+        self.w.next = self.write.val();
+        self.r.next = self.read.val();
+        self.write_pop.next = false;
+        self.payload_pop.next = false;
+        self.read_pop.next = false;
+        self.count_unsupported.next = false;
+        self.count_aborted.next = false;
+        self.count_dropped.next = false;
+        self.push.next = false;
+        self.push_last.next = false;
+        self.push_dw.next = 0.into();
+
+        // where the word at hand lies
+        self.writing.next = (self.state.q.val() == 1) | (self.state.q.val() == 2);
+        self.here.next = self.read_offset.q.val();
+        if self.writing.val() {
+            self.here.next = self.write_offset.q.val();
+        }
+        self.is_table.next = (self.here.val() >= self.at_table.val()) & (self.here.val() < self.table_end.val());
+        self.is_pba.next = (self.here.val() >= self.at_pba.val()) & (self.here.val() < self.pba_end.val());
+        self.is_state.next = (self.here.val() >= self.at_state.val()) & (self.here.val() < self.state_end.val());
+        self.is_moderation.next =
+            (self.here.val() >= self.at_moderation.val()) & (self.here.val() < self.moderation_end.val());
+
+        // the word to write, byte 0 least significant
+        self.last_dw.next = self.write_left.q.val() == 1;
+        self.enables.next = 15.into();
+        if self.first.q.val() {
+            self.enables.next = self.w.val().first_be;
+        } else if self.last_dw.val() {
+            self.enables.next = self.w.val().last_be;
+        }
+        self.value.next = (self.payload.val() >> 24)
+            | ((self.payload.val() >> 8) & 0xff00)
+            | ((self.payload.val() << 8) & 0xff0000)
+            | (self.payload.val() << 24);
+        self.mask.next = 0.into();
+        if self.enables.val().get_bit(0) {
+            self.mask.next = self.mask.val() | 0xff;
+        }
+        if self.enables.val().get_bit(1) {
+            self.mask.next = self.mask.val() | 0xff00;
+        }
+        if self.enables.val().get_bit(2) {
+            self.mask.next = self.mask.val() | 0xff0000;
+        }
+        if self.enables.val().get_bit(3) {
+            self.mask.next = self.mask.val() | (bits::<32>(0xff) << 24);
+        }
+        self.csr_write.next = false;
+        self.csr_bar2.next = self.w.val().bar2;
+        self.csr_addr.next = self.here.val();
+        self.csr_wdata.next = self.value.val();
+        if self.state.q.val() == 2 {
+            self.csr_wdata.next = (self.value.val() & self.mask.val()) | (self.csr_rdata.val() & (!self.mask.val()));
+        }
+        self.asked.next = false;
+        self.csr_raddr.next = bit_cast::<16, 24>(self.here.val());
+        self.entry.next.valid = false;
+        self.entry.next.word = self.here.val().get_bits::<2>(2);
+        self.entry.next.data = self.value.val();
+        self.entry.next.mask = self.mask.val();
+        self.moderate.next.valid = false;
+        self.moderate.next.word = 0.into();
+        self.moderate.next.data = self.value.val();
+        self.moderate.next.mask = self.mask.val();
+        // table entries are 16 bytes apart, moderation times 4
+        self.vector.next = self.here.val().get_bit(4);
+        self.table_word.next = self.here.val().get_bits::<3>(2);
+        if self.is_moderation.val() {
+            self.vector.next = self.here.val().get_bit(2);
+            self.table_word.next = bit_cast::<3, 1>(self.here.val().get_bits::<1>(2)) << 2;
+        }
+        self.state_word.next = self.here.val().get_bits::<6>(2);
+
+        // byte count and lower address of a new read
+        self.new_offset.next = self.r.val().offset;
+        self.skip.next = 0.into();
+        if self.r.val().first_be == 8 {
+            self.skip.next = 3.into();
+        } else if (self.r.val().first_be & 7) == 4 {
+            self.skip.next = 2.into();
+        } else if (self.r.val().first_be & 3) == 2 {
+            self.skip.next = 1.into();
+        }
+        self.end_be.next = self.r.val().last_be;
+        if self.r.val().length == 1 {
+            self.end_be.next = self.r.val().first_be;
+        }
+        self.trail.next = 0.into();
+        if (self.end_be.val() >> 1) == 0 {
+            // one byte; a read of length zero counts one too
+            self.trail.next = 3.into();
+        } else if (self.end_be.val() >> 2) == 0 {
+            self.trail.next = 2.into();
+        } else if (self.end_be.val() >> 3) == 0 {
+            self.trail.next = 1.into();
+        }
+        self.all_bytes.next = bit_cast::<13, 11>(self.r.val().length) << 2;
+        self.empty_read.next = (self.r.val().length == 1) & (self.r.val().first_be == 0);
+
+        // the next chunk of it, to a multiple of the largest payload
+        self.limit.next = 128.into();
+        if self.max_payload.val() == 0 {
+            self.limit.next = 32.into();
+        }
+        if self.max_payload.val() == 1 {
+            self.limit.next = 64.into();
+        }
+        self.within.next = self.limit.val() - 1;
+        self.within.next = bit_cast::<11, 10>(self.read_offset.q.val().get_bits::<10>(2)) & self.within.val();
+        self.to_edge.next = self.limit.val() - self.within.val();
+        self.size.next = self.read_left.q.val();
+        if self.read_left.q.val() > self.to_edge.val() {
+            self.size.next = self.to_edge.val();
+        }
+        self.common.next = (bit_cast::<32, 3>(self.r.val().class) << 20)
+            | ((bit_cast::<32, 3>(self.r.val().attributes) & 3) << 12)
+            | ((bit_cast::<32, 3>(self.r.val().attributes) >> 2) << 18);
+        self.chunk_bytes.next = bit_cast::<13, 8>(self.chunk.q.val()) << 2;
+        self.odd_bytes.next = bit_cast::<13, 7>(self.low.q.val()) & 3;
+
+        self.level.next = self.push_at.q.val() - self.pop_at.q.val();
+        self.room.next = (self.level.val() < 120) & (self.whole.q.val() < 12);
+        self.behind.next = self.done_writes.q.val() - self.r.val().after;
+        self.next_dw.next = false;
+        self.got.next = false;
+        self.answer.next = 0.into();
+        self.waited.d.next = self.waited.q.val() + 1;
+        if self.state.q.val() == 0 {
+            self.head_at.d.next = 0.into();
+            self.chunk_at.d.next = self.push_at.q.val();
+            self.waited.d.next = 0.into();
+            if self.write_valid.val() {
+                self.state.d.next = 1.into();
+                self.write_offset.d.next = self.w.val().offset;
+                self.write_left.d.next = self.w.val().length;
+                self.first.d.next = true;
+            } else if self.reading.q.val() {
+                if self.room.val() {
+                    self.state.d.next = 3.into();
+                }
+            } else if self.read_valid.val() & self.room.val() & (!self.behind.val().get_bit(7)) {
+                self.reading.d.next = true;
+                self.abort.d.next = false;
+                self.read_offset.d.next = self.new_offset.val();
+                self.read_left.d.next = self.r.val().length;
+                self.bytes.d.next = self.all_bytes.val() - self.skip.val() - self.trail.val();
+                self.low.d.next = (bit_cast::<7, 5>(self.new_offset.val().get_bits::<5>(2)) << 2)
+                    | bit_cast::<7, 13>(self.skip.val());
+                self.state.d.next = 3.into();
+                if self.r.val().unsupported | self.refuse.val() {
+                    self.state.d.next = 6.into();
+                }
+            }
+        }
+        // writes, a DW per clock
+        if self.state.q.val() == 1 {
+            self.waited.d.next = 0.into();
+            self.next_dw.next = true;
+            if self.refuse.val() {
+                self.count_dropped.next = self.last_dw.val();
+            } else if !self.enables.val().any() {
+                self.csr_write.next = false;
+            } else if self.w.val().bar2 {
+                self.csr_write.next = self.enables.val().all();
+                self.count_unsupported.next = !self.enables.val().all();
+            } else if self.is_table.val() {
+                self.entry.next.valid = true;
+            } else if self.is_pba.val() | self.is_state.val() {
+                self.moderate.next.valid = self.is_moderation.val();
+            } else if self.enables.val().all() {
+                self.csr_write.next = true;
+            } else {
+                self.asked.next = true;
+                self.next_dw.next = false;
+                self.state.d.next = 2.into();
+            }
+        }
+        if self.state.q.val() == 2 {
+            self.csr_write.next = self.csr_done.val();
+            self.next_dw.next = self.csr_done.val() | self.waited.q.val().get_bit(10);
+            self.count_aborted.next = self.waited.q.val().get_bit(10) & (!self.csr_done.val());
+        }
+        if self.next_dw.val() {
+            self.state.d.next = 1.into();
+            self.payload_pop.next = true;
+            self.first.d.next = false;
+            self.write_offset.d.next = self.write_offset.q.val() + 4;
+            self.write_left.d.next = self.write_left.q.val() - 1;
+            if self.last_dw.val() {
+                self.write_pop.next = true;
+                self.done_writes.d.next = self.done_writes.q.val() + 1;
+                self.state.d.next = 0.into();
+            }
+        }
+        // the header of a completion
+        if (self.state.q.val() == 3) | (self.state.q.val() == 6) {
+            self.waited.d.next = 0.into();
+            self.push.next = true;
+            self.head_at.d.next = self.head_at.q.val() + 1;
+            self.push_dw.next = self.common.val() | bit_cast::<32, 11>(self.size.val()) | 0x4a000000;
+            if self.state.q.val() == 6 {
+                self.push_dw.next = self.common.val() | 0x0a000000;
+                if self.r.val().locked {
+                    self.push_dw.next = self.common.val() | 0x0b000000;
+                }
+            }
+            if self.head_at.q.val() == 1 {
+                self.push_dw.next =
+                    (bit_cast::<32, 16>(self.id.val()) << 16) | (bit_cast::<32, 13>(self.bytes.q.val()) & 0xfff);
+                if self.state.q.val() == 6 {
+                    // Unsupported Request is status 1, Completer Abort 4
+                    self.push_dw.next = (bit_cast::<32, 16>(self.id.val()) << 16)
+                        | (bit_cast::<32, 13>(self.bytes.q.val()) & 0xfff)
+                        | 0x2000;
+                    if self.abort.q.val() {
+                        self.push_dw.next = (bit_cast::<32, 16>(self.id.val()) << 16)
+                            | (bit_cast::<32, 13>(self.bytes.q.val()) & 0xfff)
+                            | 0x8000;
+                    }
+                }
+            }
+            if self.head_at.q.val() == 2 {
+                self.push_dw.next = (bit_cast::<32, 16>(self.r.val().requester) << 16)
+                    | (bit_cast::<32, 8>(self.r.val().tag) << 8)
+                    | bit_cast::<32, 7>(self.low.q.val());
+                self.chunk.d.next = bit_cast::<8, 11>(self.size.val());
+                self.chunk_left.d.next = bit_cast::<8, 11>(self.size.val());
+                self.state.d.next = 4.into();
+                if self.state.q.val() == 6 {
+                    self.push_last.next = true;
+                    self.read_pop.next = true;
+                    self.reading.d.next = false;
+                    self.count_aborted.next = self.abort.q.val();
+                    self.state.d.next = 0.into();
+                }
+            }
+        }
+        // its words
+        if self.state.q.val() == 4 {
+            self.waited.d.next = 0.into();
+            if self.r.val().bar2 | self.empty_read.val() {
+                self.got.next = true;
+            } else if self.is_table.val() {
+                self.got.next = true;
+                self.answer.next = self.table_data.val();
+            } else if self.is_pba.val() {
+                self.got.next = true;
+                if !self.here.val().get_bit(2) {
+                    self.answer.next = bit_cast::<32, 2>(self.pending.val());
+                }
+            } else if self.is_state.val() {
+                self.got.next = true;
+                self.answer.next = self.state_data.val();
+                if self.is_moderation.val() {
+                    self.answer.next = bit_cast::<32, 16>(self.moderation.val());
+                }
+            } else {
+                self.asked.next = true;
+                self.state.d.next = 5.into();
+            }
+        }
+        if self.state.q.val() == 5 {
+            self.got.next = self.csr_done.val();
+            self.answer.next = self.csr_rdata.val();
+            if self.waited.q.val().get_bit(10) & (!self.csr_done.val()) {
+                // what was made of this completion is taken back
+                self.abort.d.next = true;
+                self.push_at.d.next = self.chunk_at.q.val();
+                self.head_at.d.next = 0.into();
+                self.state.d.next = 6.into();
+            }
+        }
+        if self.got.val() {
+            self.push.next = true;
+            self.push_dw.next = (self.answer.val() >> 24)
+                | ((self.answer.val() >> 8) & 0xff00)
+                | ((self.answer.val() << 8) & 0xff0000)
+                | (self.answer.val() << 24);
+            self.read_offset.d.next = self.read_offset.q.val() + 4;
+            self.read_left.d.next = self.read_left.q.val() - 1;
+            self.chunk_left.d.next = self.chunk_left.q.val() - 1;
+            self.state.d.next = 4.into();
+            if self.chunk_left.q.val() == 1 {
+                self.push_last.next = true;
+                self.bytes.d.next = self.bytes.q.val() - self.chunk_bytes.val() + self.odd_bytes.val();
+                self.low.d.next = 0.into();
+                self.state.d.next = 0.into();
+                if self.read_left.q.val() == 1 {
+                    self.read_pop.next = true;
+                    self.reading.d.next = false;
+                }
+            }
+        }
+        self.csr_read.next = self.asked.val();
+
+        // completions wait here until they are whole
+        self.word_in.next = bit_cast_wide::<33, 32>(bits_wide::<32>(self.push_dw.val()));
+        self.memory.write.next = self.push.val();
+        self.memory.write_address.next = self.push_at.q.val();
+        self.memory.write_data.next = self.word_in.val().replace_bit(32, self.push_last.val());
+        if self.push.val() {
+            self.push_at.d.next = self.push_at.q.val() + 1;
+        }
+        self.marks.push.next = self.push_last.val();
+        self.marks.data_in.next = self.posted.val();
+        self.memory.read_address.next = self.pop_at.q.val();
+        self.out.next = self.memory.read_data.val();
+        self.pop.next = self.whole.q.val().any() & self.dw_ready.val();
+        if self.pop.val() {
+            self.pop_at.d.next = self.pop_at.q.val() + 1;
+        }
+        self.marks.pop.next = self.pop.val() & self.out.val().get_bit(32);
+        if self.push_last.val() & (!(self.pop.val() & self.out.val().get_bit(32))) {
+            self.whole.d.next = self.whole.q.val() + 1;
+        }
+        if (self.pop.val() & self.out.val().get_bit(32)) & (!self.push_last.val()) {
+            self.whole.d.next = self.whole.q.val() - 1;
+        }
+        self.dw_valid.next = self.whole.q.val().any();
+        self.dw.next = bits_narrow::<32>(self.out.val().get_bits::<32>(0));
+        self.dw_last.next = self.out.val().get_bit(32);
+        self.after.next = self.marks.data.val();
+        self.quiet.next = self.state.q.val() == 0;
+        self.busy.next = self.state.q.val().any() | self.whole.q.val().any() | self.reading.q.val();
+    }
+}
