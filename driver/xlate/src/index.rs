@@ -280,7 +280,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// An empty table that is at its best with up to `most` entries; it takes more, in larger segments.
+    /// An empty table that is at its best with up to `most` entries; it takes more.
     pub fn new(most: usize) -> Self {
         let count = most.div_ceil(SEGMENT).next_power_of_two().clamp(1, 1 << 16);
         Self {

@@ -239,7 +239,10 @@ impl Nat64 {
     ///
     /// Where several packets are at hand, [`Nat64::step_batch`] does the same in less time.
     pub fn step(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) {
-        if !self.step_plain(now, unit, packet, effects) {
+        let plain = self.read(unit, packet);
+        let hint = self.hint(&plain);
+        self.prefetch(hint);
+        if !self.carry(now, &plain, hint, packet, effects) {
             self.step_in_full(now, unit, packet, effects);
         }
     }

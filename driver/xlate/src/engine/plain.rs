@@ -16,7 +16,7 @@ use nat64_layout::{Direction, Protocol};
 use super::answers::next_ident;
 use super::six::is_host6;
 use super::Nat64;
-use crate::bib::Key4;
+use crate::bib::{Key4, NONE};
 use crate::checksum;
 use crate::effect::{Effects, Time};
 use crate::index::Index;
@@ -184,25 +184,6 @@ impl Nat64 {
         })
     }
 
-    /// [`Nat64::read`], look up and [`Nat64::carry`] in one, for a packet alone. `false`: it must go the long way, and
-    /// nothing was changed.
-    #[inline(always)]
-    pub(super) fn step_plain(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) -> bool {
-        match packet.first().map(|byte| byte >> 4) {
-            Some(6) => self.read6(unit, packet).is_some_and(|plain| {
-                let hint = self.sessions.index6().candidate(plain.hash);
-                self.prefetch(hint);
-                self.carry6(now, &plain, hint, packet, effects).is_some()
-            }),
-            Some(4) => self.read4(unit, packet).is_some_and(|plain| {
-                let hint = self.bibs.index4().candidate(plain.hash);
-                self.prefetch(hint);
-                self.carry4(now, &plain, hint, packet, effects).is_some()
-            }),
-            _ => false,
-        }
-    }
-
     /// The table that knows the session of a packet or, from the IPv4 side, its binding, and the hash to ask it with.
     #[inline(always)]
     pub(super) fn index(&self, plain: &Plain) -> Option<(&Index, u64)> {
@@ -213,6 +194,12 @@ impl Nat64 {
         }
     }
 
+    /// The number under which the session of a packet or, from the IPv4 side, its binding is likely to be found.
+    #[inline(always)]
+    pub(super) fn hint(&self, plain: &Plain) -> u32 {
+        self.index(plain).map_or(NONE, |(index, hash)| index.candidate(hash))
+    }
+
     /// Asks for session and binding behind a hint. Most sessions have the number of their binding, for both are made at
     /// once, so neither waits for the other.
     #[inline(always)]
@@ -221,10 +208,7 @@ impl Nat64 {
         self.bibs.prefetch(hint);
     }
 
-    /// Carries a packet that was read. `false`: it must go the long way, and nothing was changed.
-    ///
-    /// `hint` is the number that [`Nat64::index`] has for its session or, from the IPv4 side, its binding, as far as the
-    /// caller knows; a wrong one costs time.
+    /// Carries a packet that was read. `false`: it must go the long way, and nothing was changed. A wrong hint costs time.
     #[inline(always)]
     pub(super) fn carry(&mut self, now: Time, plain: &Plain, hint: u32, packet: &[u8], effects: &mut Effects) -> bool {
         match plain {

@@ -184,16 +184,15 @@ fn compare(seed: u64, turns: usize) -> ([usize; 2], usize) {
                     .map(|(_, bytes)| bytes.clone()),
             );
 
+            let plain = short.nat.read(*unit, packet);
             short.effects.clear();
-            let done = if rng.random() {
-                short.nat.step_plain(now, *unit, packet, &mut short.effects)
+            // Any hint must do, a wrong one as well.
+            let hint = if rng.random() {
+                short.nat.hint(&plain)
             } else {
-                // Any hint must do, a wrong one as well.
-                let plain = short.nat.read(*unit, packet);
-                let hint = rng.random_range(0..9);
-                short.nat.carry(now, &plain, hint, packet, &mut short.effects)
+                rng.random_range(0..9)
             };
-            if done {
+            if short.nat.carry(now, &plain, hint, packet, &mut short.effects) {
                 carried[usize::from(packet[0] >> 4 == 4)] += 1;
             } else {
                 assert!(short.effects.is_empty(), "seed {seed}");

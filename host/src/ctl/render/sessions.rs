@@ -1,0 +1,250 @@
+//! `show services sessions`.
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::api::sessions::{Session, SessionCount, SessionsCleared, Utilization};
+
+use super::{percent, plural, rate, several, table};
+
+/// How much of each session is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionView {
+    /// Both flows.
+    Brief,
+    /// Everything.
+    Extensive,
+    /// One line.
+    Terse,
+}
+
+/// What the heading above the last session said, so that a page goes on where the one before ended.
+pub type Above = Option<(String, String, String)>;
+
+/// A page of sessions.
+pub fn sessions(page: &[Session], view: SessionView, show_card: bool, above: &mut Above) -> String {
+    let mut out = String::new();
+    for session in page {
+        // Extensive names the service set in the line of each session.
+        let set = match view {
+            SessionView::Extensive => String::new(),
+            _ => session.service_set_name.clone(),
+        };
+        let key = (session.card.clone(), session.interface_name.clone(), set);
+        if above.as_ref() != Some(&key) {
+            if above.is_some() {
+                out.push('\n');
+            }
+            let card = if show_card {
+                format!("Card: {}, ", session.card)
+            } else {
+                String::new()
+            };
+            match view {
+                SessionView::Extensive => {
+                    let _ = writeln!(out, "{card}{}", session.interface_name);
+                }
+                _ => {
+                    let _ = writeln!(
+                        out,
+                        "{card}{}, Service Set: {}",
+                        session.interface_name, session.service_set_name
+                    );
+                }
+            }
+            *above = Some(key);
+        }
+        match view {
+            SessionView::Terse => terse(&mut out, session),
+            _ => flows(&mut out, session, view == SessionView::Extensive),
+        }
+    }
+    out
+}
+
+fn six(address: Ipv6Addr, port: u16) -> String {
+    // As Junos writes it: no brackets.
+    format!("{address}:{port}")
+}
+
+fn four(address: Ipv4Addr, port: u16) -> String {
+    format!("{address}:{port}")
+}
+
+/// The port of the server as it is shown: an echo has its identifier there.
+fn far_port(session: &Session) -> u16 {
+    if session.protocol.starts_with("ICMP") {
+        session.client_port
+    } else {
+        session.server_port
+    }
+}
+
+/// The same on the IPv4 side.
+fn near_port(session: &Session) -> u16 {
+    if session.protocol.starts_with("ICMP") {
+        session.nat_port
+    } else {
+        session.server_port
+    }
+}
+
+fn terse(out: &mut String, session: &Session) {
+    let arrow = if session.inbound { "<-" } else { "->" };
+    let _ = writeln!(
+        out,
+        "{:<7} {} {arrow} {}  nat {} {arrow} {}  {}{}, {}s",
+        session.protocol,
+        six(session.client_address, session.client_port),
+        six(session.destination_address, far_port(session)),
+        four(session.nat_address, session.nat_port),
+        four(session.server_address, near_port(session)),
+        session.state,
+        if session.offload { ", card" } else { "" },
+        session.timeout,
+    );
+}
+
+fn flows(out: &mut String, session: &Session, extensive: bool) {
+    let client = six(session.client_address, session.client_port);
+    let destination = six(session.destination_address, far_port(session));
+    let public = four(session.nat_address, session.nat_port);
+    let server = four(session.server_address, near_port(session));
+    if extensive {
+        let _ = writeln!(
+            out,
+            "Service Set: {}, Session: {}, ALG: none, Flags: 0x0000, IP Action: no, Offload: {}, Asymmetric: no",
+            session.service_set_name,
+            session.session_id,
+            if session.offload { "yes" } else { "no" },
+        );
+        let _ = writeln!(out, "NAT PLugin Data:");
+        let _ = writeln!(out, "  NAT Action:   Translation Type - NAT64");
+        let _ = writeln!(out, "    NAT source             {client:<21}  ->     {public}");
+        let _ = writeln!(out, "    NAT destination        {destination:<21}  ->     {server}");
+        let _ = writeln!(
+            out,
+            "    NAT rule               {}, Term: {}, Pool: {}",
+            session.rule, session.term, session.pool_name
+        );
+        let hairpin = if session.hairpin { ", Hairpin: yes" } else { "" };
+        let _ = writeln!(
+            out,
+            "  State: {}, Input interface: {}{hairpin}",
+            session.state, session.inside_interface
+        );
+    }
+    let icmp = session.protocol.starts_with("ICMP");
+    let protocol_4 = if icmp { "ICMP" } else { &session.protocol };
+    let inside = (&*session.protocol, client, destination, "I", session.six_to_four);
+    let outside = (protocol_4, server, public, "O", session.four_to_six);
+    let order = if session.inbound {
+        [outside, inside]
+    } else {
+        [inside, outside]
+    };
+    for ((protocol, from, to, direction, traffic), role) in order.into_iter().zip(["Initiator", "Responder"]) {
+        let _ = writeln!(
+            out,
+            "{protocol:<7} {from:>24}     ->   {to:>26}     Forward  {direction} {:>15}",
+            traffic.packets
+        );
+        if extensive {
+            let _ = writeln!(out, "    Byte count: {}", traffic.bytes);
+            let _ = writeln!(out, "    Flow role: {role}, Timeout: {}", session.timeout);
+        }
+    }
+}
+
+/// How many sessions.
+pub fn count(counts: &[SessionCount]) -> String {
+    let show_card = several(counts.iter().map(|one| one.card.as_str()));
+    let mut titles = vec!["Interface", "Service set", ">Sessions count"];
+    if show_card {
+        titles.insert(0, "Card");
+    }
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .map(|one| {
+            let mut row = vec![
+                one.interface_name.clone(),
+                one.service_set_name.clone(),
+                one.sess_count.to_string(),
+            ];
+            if show_card {
+                row.insert(0, one.card.clone());
+            }
+            row
+        })
+        .collect();
+    table(&titles, &rows)
+}
+
+/// How full and how busy.
+pub fn utilization(cards: &[Utilization]) -> String {
+    let show_card = several(cards.iter().map(|one| one.card.as_str()));
+    let mut out = String::new();
+    for one in cards {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        if show_card {
+            let _ = writeln!(out, "Card: {}", one.card);
+        }
+        let _ = writeln!(out, "Interface: {}", one.interface_name);
+        let mut line = |label: &str, value: String| {
+            let _ = writeln!(out, "  {label:<24}: {value}");
+        };
+        line(
+            "Sessions",
+            format!(
+                "{} of {} ({})",
+                one.session_count,
+                one.session_limit,
+                percent(one.session_percent)
+            ),
+        );
+        line(
+            "Sessions in the card",
+            format!("{} of {}", one.card_sessions, one.card_capacity),
+        );
+        line("Session setup rate", format!("{} per second", rate(one.setup_rate)));
+        line(
+            "Session teardown rate",
+            format!("{} per second", rate(one.teardown_rate)),
+        );
+        line("Packet drop rate", format!("{} per second", rate(one.drop_rate)));
+        line("CPU load of slow path", percent(one.cpu_load));
+        line("Memory of the daemon", format!("{} MiB", one.memory_bytes >> 20));
+    }
+    out
+}
+
+/// How many sessions went.
+pub fn cleared(counts: &[SessionsCleared]) -> String {
+    let show_card = several(counts.iter().map(|one| one.card.as_str()));
+    let total: u64 = counts.iter().map(|one| one.sess_marked_for_deletion).sum();
+    let mut titles = vec!["Interface", "Service set", ">Sessions marked for deletion"];
+    if show_card {
+        titles.insert(0, "Card");
+    }
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .map(|one| {
+            let mut row = vec![
+                one.interface_name.clone(),
+                one.service_set_name.clone(),
+                one.sess_marked_for_deletion.to_string(),
+            ];
+            if show_card {
+                row.insert(0, one.card.clone());
+            }
+            row
+        })
+        .collect();
+    if counts.len() > 1 {
+        format!("{}{} in all\n", table(&titles, &rows), plural(total, "session"))
+    } else {
+        table(&titles, &rows)
+    }
+}
