@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
@@ -6,6 +6,7 @@
 mod budget;
 mod run;
 mod setup;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ enum Chore {
     Generate,
     /// Check format, lints, documentation, generated files, and run all tests.
     Check,
-    /// What the continuous integration runs: setup, then check.
+    /// What the continuous integration runs: setup, then check, then vm-test.
     Ci,
     /// Write the Verilog of the cores and of the PCI Express endpoint.
     Emit {
@@ -46,6 +47,21 @@ enum Chore {
         /// Write the file instead.
         #[arg(long)]
         write: bool,
+    },
+    /// Put the simulated card into a Linux guest as a PCI device and run the driver there; needs root.
+    VmTest {
+        /// Engine that simulates the card: rtl or rtl-compiled.
+        #[arg(long, default_value = "rtl-compiled")]
+        engine: String,
+    },
+    /// Let accidents happen to a card, one run a seed, and write driver/faults.txt.
+    Faults {
+        /// Seeds to run.
+        #[arg(long, default_value_t = 100_000)]
+        seeds: u64,
+        /// First seed.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
     },
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
@@ -73,9 +89,13 @@ fn main() -> ExitCode {
         Chore::Setup => setup::setup(&root),
         Chore::Generate => generate(&root),
         Chore::Check => check(&root),
-        Chore::Ci => setup::setup(&root).and_then(|()| check(&root)),
+        Chore::Ci => setup::setup(&root)
+            .and_then(|()| check(&root))
+            .and_then(|()| vm::vm_test(&root, "rtl-compiled")),
         Chore::Emit { width, out } => emit(&root, &width, out),
         Chore::Budget { write } => budget::budget(&root, write),
+        Chore::VmTest { engine } => setup::setup(&root).and_then(|()| vm::vm_test(&root, &engine)),
+        Chore::Faults { seeds, first } => faults(&root, seeds, first),
         Chore::Demo => setup::setup(&root).and_then(|()| demo(&root)),
     };
     match result {
@@ -166,6 +186,28 @@ fn check(root: &Path) -> Result<(), Error> {
     // The other generated files are compared by tests of the crates that make them.
     test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))?;
     budget::budget(root, false)
+}
+
+/// Runs the fault injection of the driver's tests with more seeds, optimised, and keeps its report.
+fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
+    let report = root.join("driver/faults.txt");
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "nat64-driver",
+        "--lib",
+        "no_session_is_lost_whatever_happens_to_the_card",
+        "--",
+        "--nocapture",
+    ];
+    cargo(root, &test)
+        .env("NAT64_FAULT_SEEDS", &seeds.to_string())
+        .env("NAT64_FAULT_FIRST", &first.to_string())
+        .env("NAT64_FAULT_REPORT", &report.display().to_string())
+        .run()?;
+    println!("the report is in {}", report.display());
+    Ok(())
 }
 
 fn demo(root: &Path) -> Result<(), Error> {

@@ -56,6 +56,12 @@ pub enum Error {
         /// The agreed ones.
         file: PathBuf,
     },
+    /// Something that was looked at is not as it should be.
+    #[error("{what}")]
+    Check {
+        /// What.
+        what: String,
+    },
     /// Tools are missing and cannot be installed from here.
     #[error("missing: {packages}; {why}")]
     Tools {

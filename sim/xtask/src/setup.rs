@@ -16,7 +16,7 @@ enum Probe {
 }
 
 /// Packages, what shows that they are there, and what for.
-const TOOLS: [(&str, Probe, &str); 8] = [
+const TOOLS: [(&str, Probe, &str); 14] = [
     (
         "verilator",
         Probe::Program("verilator"),
@@ -49,6 +49,24 @@ const TOOLS: [(&str, Probe, &str); 8] = [
     ),
     ("g++", Probe::Program("g++"), "compiles what verilator makes"),
     ("make", Probe::Program("make"), "compiles what verilator makes"),
+    (
+        "mmdebstrap",
+        Probe::Program("mmdebstrap"),
+        "unpacks QEMU for `cargo xtask vm-test`",
+    ),
+    (
+        "busybox-static",
+        Probe::Program("busybox"),
+        "runs in the guest of `cargo xtask vm-test`",
+    ),
+    (
+        "cpio",
+        Probe::Program("cpio"),
+        "packs the guest of `cargo xtask vm-test`",
+    ),
+    ("pciutils", Probe::Program("lspci"), "shows the card in the guest"),
+    ("xz-utils", Probe::Program("xz"), "unpacks kernel modules"),
+    ("binutils", Probe::Program("strip"), "makes the guest's program smaller"),
 ];
 
 impl Probe {
