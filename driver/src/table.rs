@@ -24,7 +24,8 @@
 
 mod rebuild;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use nat64_layout::record::RECORD_WORDS;
 use nat64_layout::{Geometry, HashKey, KeyHash, Record, StashEntry, Tag, BANKS, WAYS};
@@ -33,6 +34,24 @@ use nat64_xlate::SessionId;
 use crate::transport::DeviceError;
 
 pub use rebuild::{Orphan, RebuildError, Scrambled, TableImage, TableRepairs};
+
+/// A hasher for numbers that nobody else chooses.
+#[derive(Clone, Copy, Debug, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(byte.into()));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// Takes posted writes to BAR2.
 pub trait TableWriter {
@@ -107,7 +126,8 @@ const SEARCH_BUCKETS: usize = 4096;
 pub struct SessionTable {
     geometry: Geometry,
     secret: HashKey,
-    sessions: HashMap<SessionId, Installed>,
+    // Session numbers are our own, so no keyed hash is needed against those who would choose them.
+    sessions: HashMap<SessionId, Installed, BuildHasherDefault<NumberHasher>>,
     owners: Vec<Option<SessionId>>,
     // Freed records go to the back: a packet that is still in the card's pipeline with an old index meets an empty
     // record, not a new session's.
@@ -115,7 +135,8 @@ pub struct SessionTable {
     keys: Vec<Key>,
     slots: Vec<KeyId>,
     stash: Vec<KeyId>,
-    claims: BTreeSet<(u64, KeyId)>,
+    // By bucket of both banks: the keys that may stand there, some eight each when the card is full.
+    claims: Vec<Vec<KeyId>>,
     tags_used: usize,
     stuck: bool,
     // A search marks the buckets it saw with its own number, so that nothing is cleared between searches.
@@ -130,7 +151,7 @@ impl SessionTable {
         Self {
             geometry,
             secret,
-            sessions: HashMap::new(),
+            sessions: HashMap::default(),
             owners: vec![None; records],
             free_records: (0..records as u32).collect(),
             keys: vec![
@@ -142,7 +163,7 @@ impl SessionTable {
             ],
             slots: vec![NO_KEY; geometry.tags()],
             stash: vec![NO_KEY; geometry.stash],
-            claims: BTreeSet::new(),
+            claims: vec![Vec::new(); BANKS << geometry.bucket_log2],
             tags_used: 0,
             stuck: false,
             seen: vec![0; BANKS << geometry.bucket_log2],
@@ -264,18 +285,25 @@ impl SessionTable {
             | self.keys[key as usize].hash.bucket(bank, self.geometry.bucket_log2) as usize
     }
 
-    fn claim(&self, key: KeyId, bank: usize) -> u64 {
-        (self.bucket(key, bank) as u64) << 16 | u64::from(self.keys[key as usize].hash.fingerprint())
+    /// Books a key's claims in both banks.
+    fn claim(&mut self, key: KeyId) {
+        for bank in 0..BANKS {
+            let bucket = self.bucket(key, bank);
+            let claims = &mut self.claims[bucket];
+            if !claims.contains(&key) {
+                claims.push(key);
+            }
+        }
     }
 
     /// Keys of other sessions that claim the same in `bank`. The two keys of one session may share a claim: whichever
     /// matches, the index is the same.
     fn rivals(&self, key: KeyId, bank: usize) -> impl Iterator<Item = KeyId> + '_ {
-        let claim = self.claim(key, bank);
-        self.claims
-            .range((claim, 0)..=(claim, KeyId::MAX))
-            .map(|&(_, other)| other)
-            .filter(move |o| o / 2 != key / 2)
+        let fingerprint = self.keys[key as usize].hash.fingerprint();
+        self.claims[self.bucket(key, bank)]
+            .iter()
+            .copied()
+            .filter(move |&o| o / 2 != key / 2 && self.keys[o as usize].hash.fingerprint() == fingerprint)
     }
 
     fn barred(&self, key: KeyId, bank: usize) -> bool {
@@ -294,9 +322,7 @@ impl SessionTable {
         if let Some(other) = twin {
             return Err(TableError::Collision { index: other / 2 });
         }
-        for bank in 0..BANKS {
-            self.claims.insert((self.claim(key, bank), key));
-        }
+        self.claim(key);
         // From here on a search bars the key's rivals; those that already stand where they now may not have to go.
         for bank in 0..BANKS {
             let standing: Vec<_> = self.rivals(key, bank).collect();
@@ -336,6 +362,9 @@ impl SessionTable {
 
     /// A free tag slot in one of the key's buckets, made by moving others if need be.
     fn find_slot(&mut self, key: KeyId, writer: &mut impl TableWriter) -> Result<Option<usize>, TableError> {
+        if let Some(slot) = self.free_slot(key) {
+            return Ok(Some(slot));
+        }
         let Some(path) = self.find_path(key) else {
             return Ok(None);
         };
@@ -344,6 +373,20 @@ impl SessionTable {
             self.relocate(moved, Place::Slot(pair[1]), writer)?;
         }
         Ok(path.first().copied())
+    }
+
+    /// A free slot in one of the key's own buckets, of the emptier one if both have any: what a search would find first.
+    fn free_slot(&self, key: KeyId) -> Option<usize> {
+        let mut best = None;
+        for bank in (0..BANKS).filter(|&bank| !self.barred(key, bank)) {
+            let bucket = self.bucket(key, bank);
+            let occupied = self.occupied(bucket);
+            if occupied < WAYS && best.is_none_or(|(least, _)| occupied < least) {
+                best = Some((occupied, bucket));
+            }
+        }
+        let (_, bucket) = best?;
+        (bucket * WAYS..(bucket + 1) * WAYS).find(|&slot| self.slots[slot] == NO_KEY)
     }
 
     /// Shortest chain of slots, from one in a bucket of `key` to a free one: each slot's key can move to the next.
@@ -484,7 +527,11 @@ impl SessionTable {
         self.unbook(self.keys[key as usize].place);
         self.keys[key as usize].place = Place::None;
         for bank in 0..BANKS {
-            self.claims.remove(&(self.claim(key, bank), key));
+            let bucket = self.bucket(key, bank);
+            let claims = &mut self.claims[bucket];
+            if let Some(at) = claims.iter().position(|&k| k == key) {
+                claims.swap_remove(at);
+            }
         }
     }
 

@@ -174,9 +174,7 @@ impl SessionTable {
         for index in 0..records.len() {
             if placed(self, index).1 {
                 for key in [2 * index as u32, 2 * index as u32 + 1] {
-                    for bank in 0..BANKS {
-                        self.claims.insert((self.claim(key, bank), key));
-                    }
+                    self.claim(key);
                 }
             }
         }
