@@ -8,17 +8,25 @@
 //! GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench ...            tables in large pages, where they are `madvise`
 //! ```
 //!
-//! `single` is [`Nat64::step`], `batch` is [`Nat64::step_batch`] with 32 packets. `grow` sets sessions up while the tables
-//! grow into fresh memory, `setup` in the memory of sessions that ended, in a random order of clients.
+//! `single` is [`Nat64::step`], `batch` is [`Nat64::step_batch`] with 32 packets. `grow` sets sessions up while the
+//! tables grow into fresh memory, `setup` in the memory of sessions that ended, in a random order of clients.
 //!
 //! The limits beside the figures are those the project has set itself. On a busy machine CPU time grows with the
 //! neighbours' use of the caches; the instructions that valgrind counts do not.
 //!
-//! One run on a machine of two cores with ten other processes at work (what the previous design took in the same hour in
-//! parentheses): translate 48 to 68 ns with 64 sessions and 64 bytes (110), 71 to 85 ns with 1,200 bytes; with 2^20
-//! sessions in random order 553 to 700 ns (950), 185 to 260 ns in batches, 145 to 165 ns of it in large pages; set up 700
-//! to 800 ns of 100,000 (1,250), 990 to 1,220 ns of 2^20 (2,900); expire 240 ns (510) and 360 ns (1,020); 194 bytes for a
-//! session and its binding. A quiet machine takes some two thirds of these times.
+//! One run on a machine of two cores with a load of 12 to 14 (what the design before took under the same load in
+//! parentheses; without load that one took 80 to 86 ns, 830 ns, 760 and 2,320 ns, 320 and 820 ns):
+//!
+//! * translate with 64 sessions: 50 to 57 ns (110) for 64 bytes, 71 to 85 ns for 1,200;
+//! * translate with 2^20 sessions in random order: 520 to 650 ns (920 to 1,000), 133 to 185 ns in batches, 105 to 119 ns
+//!   in batches and large pages;
+//! * set up: 650 to 880 ns (1,220) of 100,000 sessions, 980 to 1,340 ns (2,900) of 2^20;
+//! * expire: 230 ns (510) of 100,000, 320 ns (1,020) of 2^20;
+//! * memory: 194 bytes for a session and its binding (195).
+//!
+//! What limits: with 64 sessions the instructions, 700 to 780 of them, of which the keyed hash takes 90 to 125; with 2^20
+//! sessions the four cache lines of a packet and the page walks that fetch them. Setting up touches some ten lines in as
+//! many places, three of them buckets of the tables (session, both sides of the binding), and ending touches them again.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -42,6 +42,8 @@ pub(crate) struct Chunks<T> {
 /// Places of a chunk, as a power of two.
 const CHUNK_BITS: u32 = 15;
 const CHUNK: usize = 1 << CHUNK_BITS;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 impl<T> Default for Chunks<T> {
     fn default() -> Self {
@@ -78,7 +80,12 @@ impl<T> Chunks<T> {
     #[inline]
     pub fn prefetch(&self, at: u32) {
         if let Some(chunk) = self.chunks.get(at as usize >> CHUNK_BITS) {
-            prefetch_index(chunk, at as usize % CHUNK);
+            let at = at as usize % CHUNK;
+            prefetch_index(chunk, at);
+            if size_of::<T>() > LINE {
+                // It ends in another line, mostly the one in which the next one begins.
+                prefetch_index(chunk, at + 1);
+            }
         }
     }
 
