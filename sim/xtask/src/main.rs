@@ -1,9 +1,10 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
 
 mod budget;
+mod fuzz;
 mod run;
 mod setup;
 mod vm;
@@ -11,7 +12,7 @@ mod vm;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use run::{compare, test, Error, Step};
 
@@ -65,6 +66,18 @@ enum Chore {
     },
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
+    /// Fuzz the translator with cargo-fuzz, which is installed when it is missing, and note the result in
+    /// driver/xlate/fuzz/README.md.
+    Fuzz {
+        /// Target; all when none is given.
+        target: Option<fuzz::Target>,
+        /// How long each target runs.
+        #[arg(long, default_value_t = 600)]
+        seconds: u32,
+        /// Put the smallest inputs that reach everything in place of the committed corpus.
+        #[arg(long)]
+        minimise: bool,
+    },
 }
 
 /// Files that [`CAPTURES`] makes.
@@ -97,6 +110,15 @@ fn main() -> ExitCode {
         Chore::VmTest { engine } => setup::setup(&root).and_then(|()| vm::vm_test(&root, &engine)),
         Chore::Faults { seeds, first } => faults(&root, seeds, first),
         Chore::Demo => setup::setup(&root).and_then(|()| demo(&root)),
+        Chore::Fuzz {
+            target,
+            seconds,
+            minimise,
+        } => {
+            let all = fuzz::Target::value_variants();
+            let targets = target.as_ref().map_or(all, std::slice::from_ref);
+            fuzz::fuzz(&root, targets, seconds, minimise)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

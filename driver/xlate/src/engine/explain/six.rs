@@ -181,7 +181,10 @@ impl Walk<'_> {
                 format!("{} is a pool address: the packet goes to another client", way.remote),
             );
             // What the first half does to the tables is there for the second.
-            self.told.exact &= !opens && pool.is_some_and(|pool| pool != remote);
+            let changes = known.and_then(|slot| nat.sessions.get(slot)).is_some_and(|session| {
+                tcp::segment(session.state, Direction::SixToFour, flags.unwrap_or(0)).0 != session.state
+            });
+            self.told.exact &= !opens && !changes && pool.is_some_and(|pool| pool != remote);
             let options = Options4 {
                 mtu4: u16::MAX,
                 ..options

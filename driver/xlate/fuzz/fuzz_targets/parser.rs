@@ -1,0 +1,4 @@
+//! libFuzzer's way into `nat64_xlate_fuzz::parser`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| nat64_xlate_fuzz::parser(data));
