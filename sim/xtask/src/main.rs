@@ -1,10 +1,11 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
 
 mod budget;
 mod fuzz;
+mod mutate;
 mod run;
 mod setup;
 mod vm;
@@ -78,6 +79,11 @@ enum Chore {
         #[arg(long)]
         minimise: bool,
     },
+    /// Break key lines of the translator (driver/xlate/mutations.txt), one at a time, and see whether its tests notice.
+    Mutate {
+        /// Only the changes whose name contains this.
+        only: Option<String>,
+    },
 }
 
 /// Files that [`CAPTURES`] makes.
@@ -119,6 +125,7 @@ fn main() -> ExitCode {
             let targets = target.as_ref().map_or(all, std::slice::from_ref);
             fuzz::fuzz(&root, targets, seconds, minimise)
         }
+        Chore::Mutate { only } => mutate::mutate(&root, only.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

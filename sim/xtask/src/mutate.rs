@@ -1,0 +1,188 @@
+//! `cargo xtask mutate`: breaks key lines of the translator one at a time and sees whether its tests notice.
+//!
+//! The list is `driver/xlate/mutations.txt`; a normal test sees to it that every line it names is still there, once. The
+//! work is done in a checkout of its own below `target`, without optimisation: what takes time is compiling.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::run::{Error, Step};
+
+/// The list, in the workspace.
+const LIST: &str = "driver/xlate/mutations.txt";
+/// Folder that its files are in.
+const CRATE: &str = "driver/xlate";
+
+/// One change that must be noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mutation {
+    /// What breaks.
+    name: String,
+    /// File in the crate.
+    file: String,
+    /// A line as it stands, without the space around it.
+    from: String,
+    /// What is put in its place.
+    to: String,
+}
+
+/// Reads the list: blocks of a name, `file`, `-line` and `+line`; `#` begins a comment.
+fn read(text: &str) -> Result<Vec<Mutation>, String> {
+    let mut out = Vec::new();
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    for block in lines.chunks(4) {
+        let &[name, file, from, to] = block else {
+            return Err(format!("a mutation has four lines: {block:?}"));
+        };
+        let (Some(from), Some(to)) = (from.strip_prefix('-'), to.strip_prefix('+')) else {
+            return Err(format!("{name}: no `-` or `+` line"));
+        };
+        out.push(Mutation {
+            name: name.into(),
+            file: file.into(),
+            from: from.trim().into(),
+            to: to.trim().into(),
+        });
+    }
+    Ok(out)
+}
+
+impl Mutation {
+    /// The changed text of its file.
+    fn apply(&self, text: &str) -> Result<String, String> {
+        let found = text.lines().filter(|line| line.trim() == self.from).count();
+        if found != 1 {
+            return Err(format!(
+                "{}: {} has {found} lines `{}`",
+                self.name, self.file, self.from
+            ));
+        }
+        let change = |line: &str| {
+            if line.trim() == self.from {
+                format!("{}\n", self.to)
+            } else {
+                format!("{line}\n")
+            }
+        };
+        Ok(text.lines().map(change).collect())
+    }
+}
+
+fn mutations(root: &Path) -> Result<Vec<Mutation>, Error> {
+    let path = root.join(LIST);
+    let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+    read(&text).map_err(|why| Error::file(&path, std::io::Error::other(why)))
+}
+
+/// Runs the tests of the translator in a checkout; the first test that failed, `None` if all passed.
+fn first_failure(checkout: &Path, build: &Path) -> Result<Option<String>, Error> {
+    let tests = ["--lib", "--test", "corpus", "--test", "vectors", "--test", "properties"];
+    let command = |more: &[&str]| {
+        let mut command = Command::new("cargo");
+        command
+            .args(["test", "--quiet", "--package", "nat64-xlate"])
+            .args(tests)
+            .args(more)
+            .current_dir(checkout)
+            .env("CARGO_TARGET_DIR", build)
+            .env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+            .env("RUST_BACKTRACE", "0");
+        command
+    };
+    let start = |source| Error::Start {
+        command: "cargo test --package nat64-xlate".into(),
+        source,
+    };
+    let built = command(&["--no-run"]).stderr(Stdio::null()).status().map_err(start)?;
+    if !built.success() {
+        return Ok(Some("does not compile".into()));
+    }
+    let out = command(&[]).output().map_err(start)?;
+    if out.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let failed = text
+        .lines()
+        .find_map(|line| line.strip_prefix("---- ")?.strip_suffix(" stdout ----"));
+    Ok(Some(failed.unwrap_or("a test that printed nothing").to_string()))
+}
+
+/// Makes every change in turn.
+///
+/// # Errors
+/// A change that no test notices, or that does not compile, is one.
+pub fn mutate(root: &Path, only: Option<&str>) -> Result<(), Error> {
+    let all = mutations(root)?;
+    let checkout = root.join("target/mutate/checkout");
+    let build = root.join("target/mutate/build");
+    let text = checkout.display().to_string();
+    if checkout.exists() {
+        Step::new("git", ["worktree", "remove", "--force", &text], root).run()?;
+    }
+    Step::new("git", ["worktree", "add", "--detach", &text, "HEAD"], root).run()?;
+    let mut unnoticed: Vec<PathBuf> = Vec::new();
+    if first_failure(&checkout, &build)?.is_some() {
+        let why = std::io::Error::other("its tests fail as it is");
+        return Err(Error::file(&checkout, why));
+    }
+    for mutation in all.iter().filter(|one| only.is_none_or(|only| one.name.contains(only))) {
+        let path = checkout.join(CRATE).join(&mutation.file);
+        let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+        let changed = mutation
+            .apply(&text)
+            .map_err(|why| Error::file(&path, std::io::Error::other(why)))?;
+        fs::write(&path, changed).map_err(|error| Error::file(&path, error))?;
+        let failure = first_failure(&checkout, &build)?;
+        fs::write(&path, text).map_err(|error| Error::file(&path, error))?;
+        match failure {
+            Some(failure) if failure != "does not compile" => println!("noticed   {}: {failure}", mutation.name),
+            other => {
+                println!("UNNOTICED {}: {}", mutation.name, other.unwrap_or_default());
+                unnoticed.push(path);
+            }
+        }
+    }
+    Step::new(
+        "git",
+        ["worktree", "remove", "--force", &checkout.display().to_string()],
+        root,
+    )
+    .run()?;
+    match unnoticed.first() {
+        None => Ok(()),
+        Some(path) => {
+            let why = format!("{} changes were not noticed", unnoticed.len());
+            Err(Error::file(path, std::io::Error::other(why)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_list_is_still_there() {
+        let root = crate::root();
+        let all = mutations(&root).unwrap();
+        assert!(all.len() >= 20);
+        for mutation in all {
+            let text = fs::read_to_string(root.join(CRATE).join(&mutation.file)).unwrap();
+            let changed = mutation.apply(&text).unwrap_or_else(|why| panic!("{why}"));
+            assert_ne!(changed, text);
+        }
+    }
+
+    #[test]
+    fn lists_that_cannot_be_right_are_refused() {
+        assert!(read("a\nsrc/x.rs\n-b\n").is_err());
+        assert!(read("a\nsrc/x.rs\nb\n+c\n").is_err());
+        let all = read("# words\na\nsrc/x.rs\n- b\n+ c\n").unwrap();
+        assert_eq!(all[0].apply("  b\nd\n").unwrap(), "c\nd\n");
+        assert!(all[0].apply("b\nb\n").is_err() && all[0].apply("").is_err());
+    }
+}
