@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs the fuzz targets of the translator and notes how far they came.
+//! `cargo xtask fuzz`: runs the fuzz targets and notes how far they came.
 //!
 //! ```text
 //!  corpus (committed) --+--> libFuzzer --> target/fuzz/TARGET (what it found on the way)
@@ -21,8 +21,6 @@ use crate::run::Error;
 
 /// The version of cargo-fuzz that is installed.
 const CARGO_FUZZ: &str = "0.13.2";
-/// The folder of the targets.
-const FOLDER: &str = "driver/xlate/fuzz";
 /// Most bytes of one target's committed corpus.
 const MOST_BYTES: u64 = 230_000;
 /// Longest input.
@@ -42,6 +40,13 @@ impl Target {
         match self {
             Self::Parser => "parser",
             Self::Step => "step",
+        }
+    }
+
+    /// Folder of its fuzz crate; its README has a row for each target.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Parser | Self::Step => "driver/xlate/fuzz",
         }
     }
 }
@@ -88,7 +93,7 @@ fn run(root: &Path, target: Target, corpora: &[&Path], options: &[&str]) -> Resu
             "--sanitizer",
             "none",
             "--fuzz-dir",
-            FOLDER,
+            target.folder(),
             target.name(),
         ])
         .args(corpora)
@@ -139,7 +144,7 @@ fn said(root: &Path, program: &str, arguments: &[&str]) -> String {
 pub fn fuzz(root: &Path, targets: &[Target], seconds: u32, minimise: bool) -> Result<(), Error> {
     install(root)?;
     for &target in targets {
-        let committed = root.join(FOLDER).join("corpus").join(target.name());
+        let committed = root.join(target.folder()).join("corpus").join(target.name());
         let working = root.join("target/fuzz").join(target.name());
         std::fs::create_dir_all(&working).map_err(|error| Error::file(&working, error))?;
         let time = format!("-max_total_time={seconds}");
@@ -155,7 +160,16 @@ pub fn fuzz(root: &Path, targets: &[Target], seconds: u32, minimise: bool) -> Re
             replace_corpus(root, target, &committed, &working)?;
         }
         let date = said(root, "date", &["+%F"]);
-        let commit = said(root, "git", &["describe", "--always", "--dirty", "--abbrev=10"]);
+        // The row of the last target is no change of the code.
+        let changed = said(
+            root,
+            "git",
+            &["status", "--porcelain", "--untracked-files=no", "--", "*.rs"],
+        );
+        let mut commit = said(root, "git", &["rev-parse", "--short=10", "HEAD"]);
+        if !changed.is_empty() {
+            commit.push_str("-dirty");
+        }
         let row = format!(
             "| `{}` | {date} | {commit} | {seconds} | {} | {} | {} |",
             target.name(),
@@ -164,7 +178,7 @@ pub fn fuzz(root: &Path, targets: &[Target], seconds: u32, minimise: bool) -> Re
             report.peak_megabytes
         );
         println!("{row}");
-        note(&root.join(FOLDER).join("README.md"), target, &row)?;
+        note(&root.join(target.folder()).join("README.md"), target, &row)?;
     }
     Ok(())
 }
@@ -261,9 +275,9 @@ mod tests {
             with_row(text, Target::Step, "| `step` | new |"),
             "# x\n| `parser` | old |\n| `step` | new |\n"
         );
-        let readme = crate::root().join(FOLDER).join("README.md");
-        let readme = std::fs::read_to_string(readme).unwrap();
         for target in Target::value_variants() {
+            let readme = crate::root().join(target.folder()).join("README.md");
+            let readme = std::fs::read_to_string(readme).unwrap();
             assert!(
                 readme.contains(&format!("\n| `{}` |", target.name())),
                 "no row for {target:?}"

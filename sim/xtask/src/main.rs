@@ -67,8 +67,8 @@ enum Chore {
     },
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
-    /// Fuzz the translator with cargo-fuzz, which is installed when it is missing, and note the result in
-    /// driver/xlate/fuzz/README.md.
+    /// Run a fuzz target with cargo-fuzz, which is installed when it is missing, and note the result in the README of its
+    /// folder.
     Fuzz {
         /// Target; all when none is given.
         target: Option<fuzz::Target>,
