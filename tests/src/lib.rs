@@ -3,6 +3,7 @@
 #![deny(missing_docs)]
 
 pub mod capture;
+pub mod pci;
 pub mod program;
 pub mod rig;
 pub mod traffic;

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use crate::engine::{EngineError, IDLE_CLOCKS, READS_OUTSTANDING, READ_CLOCKS};
 
-const HARNESS: &str = include_str!("harness.cpp");
 /// Options of verilator. The export is Verilog-2005: words that only SystemVerilog reserves are names in it.
 const OPTIONS: &[&str] = &[
     "--default-language",
@@ -95,18 +94,18 @@ fn check(what: &str, output: &Output) -> Result<(), EngineError> {
     })
 }
 
-/// The program for this Verilog, built when it is not there yet; progress is shown on stderr when that is a terminal.
+/// The program for this Verilog, whose module `top` the harness has as `Vcore`, built when it is not there yet; progress is shown on stderr when that is a terminal.
 ///
 /// # Errors
 /// [`EngineError::MissingTool`], [`EngineError::Build`].
-pub fn build(verilog: &str) -> Result<PathBuf, EngineError> {
+pub fn build(verilog: &str, harness: &str) -> Result<PathBuf, EngineError> {
     let version = run("verilator", Command::new("verilator").arg("--version"))?;
     check("verilator --version", &version)?;
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let constants = format!(
         "-DNAT64_IDLE_CLOCKS={IDLE_CLOCKS} -DNAT64_READ_CLOCKS={READ_CLOCKS} -DNAT64_READS_OUTSTANDING={READS_OUTSTANDING}"
     );
-    let name = name_of(&[verilog, HARNESS, &version, &constants, &OPTIONS.join(" ")]);
+    let name = name_of(&[verilog, harness, &version, &constants, &OPTIONS.join(" ")]);
     let root = target_dir().join("nat64-compiled");
     let done = root.join(&name);
     let program = done.join("core");
@@ -139,7 +138,7 @@ pub fn build(verilog: &str) -> Result<PathBuf, EngineError> {
     }
     std::fs::create_dir_all(&dir).map_err(io("make the directory", &dir))?;
     std::fs::write(dir.join("core.v"), verilog).map_err(io("write core.v here", &dir))?;
-    std::fs::write(dir.join("harness.cpp"), HARNESS).map_err(io("write harness.cpp here", &dir))?;
+    std::fs::write(dir.join("harness.cpp"), harness).map_err(io("write harness.cpp here", &dir))?;
 
     spinner.set_message("compiled engine (built once): verilator");
     let output = run(

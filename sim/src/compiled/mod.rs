@@ -10,84 +10,27 @@
 //! pipe, not clocks. A child that dies or stops answering is an error with what it wrote to stderr, never a hang.
 
 mod build;
-
-use std::io::{BufReader, BufWriter, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{channel, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+mod pipe;
 
 use nat64_driver::HostMemory;
 use nat64_layout::Bar;
 
 pub use build::{build, target_dir};
+pub use pipe::Pipe;
 
 use crate::engine::{check_write, pad, Engine, EngineError, Ran, TxFrame};
 use crate::pins::{Beat, PinsIn, PinsOut};
 
-/// How long the child may take for one answer; a million clocks take a few seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Bytes kept of what the child writes to stderr.
-const STDERR_KEPT: u64 = 8 << 10;
 /// Clocks of raw pins that travel together.
 const RAW_BATCH: usize = 512;
+/// The bench around the core.
+const HARNESS: &str = concat!(include_str!("pipes.hpp"), include_str!("harness.cpp"));
 /// Longest frame the child reports.
 const MAX_FRAME: u32 = 1 << 17;
 
-/// Kills the child when an answer takes too long: the reader then sees the end of the pipe.
-struct Watch {
-    commands: Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-    fired: Arc<Mutex<bool>>,
-}
-
-impl Watch {
-    fn new(child: Arc<Mutex<Child>>) -> std::io::Result<Self> {
-        let (commands, received) = channel::<bool>();
-        let fired = Arc::new(Mutex::new(false));
-        let flag = Arc::clone(&fired);
-        let thread = std::thread::Builder::new().name("card-watch".into()).spawn(move || {
-            // `true`: an answer is awaited from now on. `false`: it came.
-            while let Ok(mut awaited) = received.recv() {
-                while awaited {
-                    match received.recv_timeout(PATIENCE) {
-                        Ok(next) => awaited = next,
-                        Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
-                        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                            *flag.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                            // When it cannot be killed it is already dead.
-                            let _ = child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-                            return;
-                        }
-                    }
-                }
-            }
-        })?;
-        Ok(Self {
-            commands,
-            thread: Some(thread),
-            fired,
-        })
-    }
-
-    fn set(&self, awaited: bool) {
-        // The watch thread ends by itself only after it fired.
-        let _ = self.commands.send(awaited);
-    }
-
-    fn fired(&self) -> bool {
-        *self.fired.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The compiled core and its bench.
 pub struct Compiled {
-    child: Arc<Mutex<Child>>,
-    stdin: Option<BufWriter<ChildStdin>>,
-    stdout: BufReader<ChildStdout>,
-    stderr: Option<JoinHandle<Vec<u8>>>,
-    watch: Watch,
+    pipe: Pipe,
     memory: HostMemory,
     tx: Vec<TxFrame>,
     clocks: u64,
@@ -113,43 +56,9 @@ impl Compiled {
     /// # Errors
     /// Missing tools, a failed build, a child that cannot be started.
     pub fn start_verilog(verilog: &str, memory: HostMemory) -> Result<Self, EngineError> {
-        let program = build(verilog)?;
-        let failed = |e: std::io::Error| EngineError::Child {
-            what: format!("cannot be started ({}: {e})", program.display()),
-            stderr: String::new(),
-        };
-        let mut child = Command::new(&program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(EngineError::Child {
-                what: "has no pipes".into(),
-                stderr: String::new(),
-            });
-        };
-        let stderr = std::thread::Builder::new()
-            .name("card-stderr".into())
-            .spawn(move || {
-                let mut stderr = stderr;
-                let mut kept = Vec::new();
-                // What cannot be read any more is not needed; the rest is drained so that the child never blocks.
-                let _ = stderr.by_ref().take(STDERR_KEPT).read_to_end(&mut kept);
-                let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-                kept
-            })
-            .map_err(failed)?;
-        let child = Arc::new(Mutex::new(child));
-        let watch = Watch::new(Arc::clone(&child)).map_err(failed)?;
+        let pipe = Pipe::start(&build(verilog, HARNESS)?)?;
         Ok(Self {
-            child,
-            stdin: Some(BufWriter::with_capacity(1 << 16, stdin)),
-            stdout: BufReader::with_capacity(1 << 16, stdout),
-            stderr: Some(stderr),
-            watch,
+            pipe,
             memory,
             tx: Vec::new(),
             clocks: 0,
@@ -162,7 +71,7 @@ impl Compiled {
     /// # Errors
     /// When the child is gone.
     pub fn set_read_latency(&mut self, clocks: u64) -> Result<(), EngineError> {
-        self.send(&[&[7], &clocks.to_le_bytes()])
+        self.pipe.send(&[&[7], &clocks.to_le_bytes()])
     }
 
     /// Clocks the core with these inputs, without the bench, and gives its outputs just before each edge: to compare
@@ -173,97 +82,55 @@ impl Compiled {
     pub fn clock_pins(&mut self, inputs: &[PinsIn]) -> Result<Vec<PinsOut>, EngineError> {
         let mut outputs = Vec::with_capacity(inputs.len());
         for batch in inputs.chunks(RAW_BATCH) {
-            self.send(&[&[6], &(batch.len() as u32).to_le_bytes()])?;
+            self.pipe.send(&[&[6], &(batch.len() as u32).to_le_bytes()])?;
             for pins in batch {
-                self.send(&[&pack(pins)])?;
+                self.pipe.send(&[&pack(pins)])?;
             }
-            self.flush()?;
-            self.watch.set(true);
-            let op = self.u8()?;
+            self.pipe.flush()?;
+            self.pipe.await_answer(true);
+            let op = self.pipe.u8()?;
             if op != b'p' {
-                return Err(self.nonsense(op));
+                return Err(self.pipe.nonsense(op));
             }
             for _ in batch {
-                let raw = self.take::<50>()?;
+                let raw = self.pipe.take::<50>()?;
                 outputs.push(unpack(&raw));
                 self.clocks += 1;
             }
-            self.watch.set(false);
+            self.pipe.await_answer(false);
         }
         Ok(outputs)
     }
 
-    fn send(&mut self, parts: &[&[u8]]) -> Result<(), EngineError> {
-        for part in parts {
-            if self.stdin.as_mut().is_none_or(|s| s.write_all(part).is_err()) {
-                return Err(self.gone());
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), EngineError> {
-        if self.stdin.as_mut().is_none_or(|s| s.flush().is_err()) {
-            return Err(self.gone());
-        }
-        Ok(())
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], EngineError> {
-        let mut raw = [0; N];
-        match self.stdout.read_exact(&mut raw) {
-            Ok(()) => Ok(raw),
-            Err(_) => Err(self.gone()),
-        }
-    }
-
-    fn u8(&mut self) -> Result<u8, EngineError> {
-        Ok(self.take::<1>()?[0])
-    }
-
-    fn u16(&mut self) -> Result<u16, EngineError> {
-        Ok(u16::from_le_bytes(self.take()?))
-    }
-
-    fn u32(&mut self) -> Result<u32, EngineError> {
-        Ok(u32::from_le_bytes(self.take()?))
-    }
-
-    fn u64(&mut self) -> Result<u64, EngineError> {
-        Ok(u64::from_le_bytes(self.take()?))
-    }
-
     /// Waits for what ends a command, and serves DMA and frames on the way. `end` names the answers awaited.
     fn answer(&mut self, end: &[u8]) -> Result<u8, EngineError> {
-        self.flush()?;
-        self.watch.set(true);
+        self.pipe.flush()?;
+        self.pipe.await_answer(true);
         loop {
-            match self.u8()? {
+            match self.pipe.u8()? {
                 b'w' => {
-                    let (addr, data) = (self.u64()?, self.u64()?);
+                    let (addr, data) = (self.pipe.u64()?, self.pipe.u64()?);
                     if self.memory.write_word(addr, data).is_err() {
                         self.faults += 1;
                     }
                 }
                 b'q' => {
-                    let (addr, len) = (self.u64()?, self.u16()?);
+                    let (addr, len) = (self.pipe.u64()?, self.pipe.u16()?);
                     let mut bytes = vec![0; usize::from(len)];
                     let ok = !bytes.is_empty() && self.memory.read(addr, &mut bytes).is_ok();
                     if !ok {
                         bytes.clear();
                     }
-                    self.send(&[&[u8::from(ok)], &bytes])?;
-                    self.flush()?;
+                    self.pipe.send(&[&[u8::from(ok)], &bytes])?;
+                    self.pipe.flush()?;
                 }
                 b't' => {
-                    let (port, error, clock, length) = (self.u8()?, self.u8()?, self.u64()?, self.u32()?);
+                    let (port, error, clock, length) =
+                        (self.pipe.u8()?, self.pipe.u8()?, self.pipe.u64()?, self.pipe.u32()?);
                     if length > MAX_FRAME {
-                        return Err(self.nonsense(b't'));
+                        return Err(self.pipe.nonsense(b't'));
                     }
-                    let mut bytes = vec![0; length as usize];
-                    if self.stdout.read_exact(&mut bytes).is_err() {
-                        return Err(self.gone());
-                    }
+                    let bytes = self.pipe.bytes(length as usize)?;
                     self.tx.push(TxFrame {
                         port,
                         bytes,
@@ -272,69 +139,23 @@ impl Compiled {
                     });
                 }
                 op if end.contains(&op) => {
-                    self.watch.set(false);
+                    self.pipe.await_answer(false);
                     return Ok(op);
                 }
-                op => return Err(self.nonsense(op)),
+                op => return Err(self.pipe.nonsense(op)),
             }
-        }
-    }
-
-    fn nonsense(&mut self, op: u8) -> EngineError {
-        // Nothing that follows could be trusted.
-        let _ = self.child.lock().unwrap_or_else(PoisonError::into_inner).kill();
-        let mut error = self.gone();
-        if let EngineError::Child { what, .. } = &mut error {
-            *what = format!("answered with an unknown record {op:#04x}");
-        }
-        error
-    }
-
-    /// The child closed its pipes: says why.
-    fn gone(&mut self) -> EngineError {
-        self.stdin = None;
-        let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
-        let stderr = self.stderr.take().and_then(|t| t.join().ok()).unwrap_or_default();
-        let what = if self.watch.fired() {
-            format!("did not answer within {} s", PATIENCE.as_secs())
-        } else {
-            match status {
-                Ok(status) => format!("ended unexpectedly ({status})"),
-                Err(e) => format!("cannot be waited for ({e})"),
-            }
-        };
-        EngineError::Child {
-            what,
-            stderr: String::from_utf8_lossy(&stderr).trim().to_string(),
-        }
-    }
-}
-
-impl Drop for Compiled {
-    fn drop(&mut self) {
-        self.stdin = None;
-        {
-            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-            // Both fail only when it ended before.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let (closed, _) = channel();
-        self.watch.commands = closed;
-        if let Some(thread) = self.watch.thread.take() {
-            let _ = thread.join();
         }
     }
 }
 
 impl Engine for Compiled {
     fn set_time(&mut self, ns: u64) -> Result<(), EngineError> {
-        self.send(&[&[1], &ns.to_le_bytes()])
+        self.pipe.send(&[&[1], &ns.to_le_bytes()])
     }
 
     fn csr_write(&mut self, bar: Bar, offset: u32, value: u32) -> Result<(), EngineError> {
         check_write(bar, offset)?;
-        self.send(&[
+        self.pipe.send(&[
             &[2, u8::from(bar == Bar::Bar2)],
             &offset.to_le_bytes(),
             &value.to_le_bytes(),
@@ -343,28 +164,29 @@ impl Engine for Compiled {
 
     fn csr_read(&mut self, offset: u32) -> Result<u32, EngineError> {
         check_write(Bar::Bar0, offset)?;
-        self.send(&[&[3], &offset.to_le_bytes()])?;
+        self.pipe.send(&[&[3], &offset.to_le_bytes()])?;
         if self.answer(b"vn")? == b'n' {
-            self.clocks = self.u64()?;
+            self.clocks = self.pipe.u64()?;
             return Err(EngineError::NoAnswer {
                 offset,
                 clocks: crate::engine::READ_CLOCKS,
             });
         }
-        let value = self.u32()?;
-        self.clocks = self.u64()?;
+        let value = self.pipe.u32()?;
+        self.clocks = self.pipe.u64()?;
         Ok(value)
     }
 
     fn rx(&mut self, port: u8, frame: &[u8], error: bool) -> Result<(), EngineError> {
         let bytes = pad(port, frame)?;
-        self.send(&[&[4, port, u8::from(error)], &(bytes.len() as u32).to_le_bytes(), &bytes])
+        self.pipe
+            .send(&[&[4, port, u8::from(error)], &(bytes.len() as u32).to_le_bytes(), &bytes])
     }
 
     fn run(&mut self, max_clocks: u64) -> Result<Ran, EngineError> {
-        self.send(&[&[5], &max_clocks.to_le_bytes()])?;
+        self.pipe.send(&[&[5], &max_clocks.to_le_bytes()])?;
         self.answer(b"i")?;
-        let (idle, irqs, clocks) = (self.u8()?, self.u8()?, self.u64()?);
+        let (idle, irqs, clocks) = (self.pipe.u8()?, self.pipe.u8()?, self.pipe.u64()?);
         let ran = Ran {
             clocks: clocks - self.clocks.min(clocks),
             irqs: u32::from(irqs),
@@ -381,7 +203,7 @@ impl Engine for Compiled {
     }
 
     fn process(&self) -> Option<u32> {
-        Some(self.child.lock().unwrap_or_else(PoisonError::into_inner).id())
+        Some(self.pipe.id())
     }
 
     fn clocks(&self) -> u64 {
@@ -394,7 +216,7 @@ impl Engine for Compiled {
 
     fn reset(&mut self) -> Result<(), EngineError> {
         self.tx.clear();
-        self.send(&[&[8]])
+        self.pipe.send(&[&[8]])
     }
 }
 

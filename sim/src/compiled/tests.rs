@@ -1,5 +1,7 @@
 //! The compiled engine against the bench in Rust, both around the same small core.
 
+use std::process::Command;
+
 use super::*;
 use crate::fake::Fake;
 use crate::pins::Bench;
@@ -145,7 +147,7 @@ fn the_compiled_bench_does_the_same_in_the_same_clocks() {
 fn a_child_that_dies_is_an_error_with_its_words() {
     need_verilator();
     let mut compiled = Compiled::start_verilog(FAKE, HostMemory::new()).expect("built");
-    compiled.send(&[&[99]]).expect("sent");
+    compiled.pipe.send(&[&[99]]).expect("sent");
     let error = compiled.csr_read(0x1c).expect_err("it ended").to_string();
     assert!(
         error.contains("ended unexpectedly") && error.contains("unknown record"),
@@ -157,7 +159,7 @@ fn a_child_that_dies_is_an_error_with_its_words() {
 #[test]
 fn verilog_that_does_not_compile_is_an_error_with_the_reason() {
     need_verilator();
-    let error = build("module top(input clock); nonsense\n")
+    let error = build("module top(input clock); nonsense\n", HARNESS)
         .expect_err("it does not build")
         .to_string();
     assert!(

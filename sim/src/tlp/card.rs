@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use nat64_hdl::export::STACK_BYTES;
 use nat64_layout::Bar;
 
-use super::pins_function::PinsFunction;
+use super::compiled::CompiledLink;
+use super::link::RtlLink;
+use super::root::Root;
 use super::{DmaTarget, Function, Stepped};
 use crate::engine::{EngineError, TxFrame};
-use crate::rtl::Rtl;
 
 /// Which engine simulates the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,8 @@ impl PciCard {
     pub fn start(engine: PciEngine, memory: Box<dyn DmaTarget>) -> Result<Self, EngineError> {
         Self::start_with(move || -> Result<Box<dyn Function>, EngineError> {
             match engine {
-                PciEngine::Rtl | PciEngine::Compiled => Ok(Box::new(PinsFunction::new(Rtl::new(), memory))),
+                PciEngine::Rtl => Ok(Box::new(Root::new(RtlLink::new(), memory)?)),
+                PciEngine::Compiled => Ok(Box::new(Root::new(CompiledLink::start()?, memory)?)),
             }
         })
     }

@@ -14,7 +14,10 @@
 //! space itself belongs to whoever serves the card.
 
 mod card;
-mod pins_function;
+pub mod compiled;
+pub mod link;
+pub mod packet;
+pub mod root;
 
 use nat64_driver::HostMemory;
 use nat64_layout::Bar;
@@ -99,7 +102,8 @@ pub trait Function: Send {
     /// [`EngineError::NoAnswer`]: no completion came; [`EngineError::BadOffset`]: outside of the BAR.
     fn bar_read(&mut self, bar: Bar, address: u64, out: &mut [u8]) -> Result<(), EngineError>;
 
-    /// Writes bytes to a BAR, as one or more posted memory write requests; it returns when the card has taken them.
+    /// Writes bytes to a BAR, as one or more posted memory write requests. The card takes them, in order, at the start of the
+    /// next call that runs clocks, before any frame that was queued after them.
     ///
     /// # Errors
     /// [`EngineError::BadOffset`]: outside of the BAR; [`EngineError::Busy`]: the card takes no more.
