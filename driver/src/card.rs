@@ -651,6 +651,13 @@ impl Card {
         Ok(())
     }
 
+    /// All registers that can be read, without those of tables and counters: offset in BAR0 and value. No read has an
+    /// effect that this driver does not expect.
+    pub fn registers(&mut self) -> Result<Vec<(u32, u32)>, DeviceError> {
+        let readable = regs::REGISTERS.iter().filter(|r| r.access != regs::Access::Wo);
+        readable.map(|r| Ok((r.offset, self.bus.read(r.offset)?))).collect()
+    }
+
     /// Reads all counters.
     pub fn counters(&mut self) -> Result<CardCounters, DeviceError> {
         let mut counters = CardCounters::default();

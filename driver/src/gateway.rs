@@ -20,6 +20,7 @@ use std::net::IpAddr;
 
 use nat64_layout::tables::PortPolicy;
 use nat64_layout::{Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, PORTS};
+use nat64_xlate::policy::Policy;
 use nat64_xlate::{ConfigError, Effect, Effects, Event, Flow, Nat64, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use crate::card::{Card, CardCounters, CardError};
@@ -225,6 +226,20 @@ impl Gateway {
             due: Vec::new(),
             holding: false,
         }
+    }
+
+    /// Checks all of a configuration that can be checked without putting it in force; `card`: against a card's tables,
+    /// too.
+    ///
+    /// # Errors
+    /// As [`Gateway::reconfigure`], but for those of a device.
+    pub fn check(config: &GatewayConfig, card: bool) -> Result<(), GatewayError> {
+        check(config)?;
+        if card {
+            Plan::new(config)?;
+        }
+        Policy::new(config.xlate.clone())?;
+        Ok(())
     }
 
     /// Whether frames that are dropped or punted are kept for [`Gateway::take_exceptions`]; off at first.
@@ -819,10 +834,12 @@ pub fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
 }
 
 mod adopt;
+mod queries;
 mod recover;
 mod sessions;
 
 pub use adopt::AdoptReport;
+pub use queries::CardShare;
 pub use recover::{Moved, Reopened, Reopener};
 
 #[cfg(test)]

@@ -28,6 +28,6 @@ pub mod transport;
 pub use card::{AdoptCardError, Adopted, Card, CardCounters, CardError, CardMemory, CardOptions, HopMemory};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
-pub use gateway::{AdoptReport, Exception, Gateway, GatewayError, GatewayStats, Moved, Reopened, Reopener};
+pub use gateway::{AdoptReport, CardShare, Exception, Gateway, GatewayError, GatewayStats, Moved, Reopened, Reopener};
 pub use selftest::{self_test, Check};
 pub use transport::{open, CardSpec, DeviceError, OpenError, SpecError, Transport};

@@ -155,6 +155,43 @@ struct Entry {
     fixed: bool,
 }
 
+/// A neighbour, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeighbourInfo {
+    /// Unit and address.
+    pub key: Key,
+    /// MAC address; `None` while it is looked for.
+    pub mac: Option<Mac>,
+    /// From frames it sent, not from an answer (auto last hop).
+    pub learned: bool,
+    /// Never ages.
+    pub fixed: bool,
+    /// Sessions of the card that use it.
+    pub pins: u32,
+    /// Packets that wait for it.
+    pub waiting: usize,
+    /// When it is asked again or forgotten; `None`: never.
+    pub expires: Option<Time>,
+}
+
+impl Entry {
+    fn info(&self, key: Key) -> NeighbourInfo {
+        let (mac, learned, waiting) = match &self.state {
+            State::Resolving { waiting, .. } => (None, false, waiting.len()),
+            State::Known { mac, learned, .. } => (Some(*mac), *learned, 0),
+        };
+        NeighbourInfo {
+            key,
+            mac,
+            learned,
+            fixed: self.fixed,
+            pins: self.pins,
+            waiting,
+            expires: Some(self.timer).filter(|&timer| timer != Time::MAX),
+        }
+    }
+}
+
 /// The neighbours of all units.
 #[derive(Debug, Default)]
 pub struct Neighbours {
@@ -651,6 +688,20 @@ impl Neighbours {
                 None => self.forget(key, Reason::NeighbourUnreachable, out),
             }
         }
+    }
+
+    /// One neighbour, or one that is looked for; `None`: not known.
+    pub fn get(&self, key: Key) -> Option<NeighbourInfo> {
+        self.table.get(&key).map(|entry| entry.info(key))
+    }
+
+    /// Part of the list of neighbours, which is in the order of unit and address: `count` of them after the first
+    /// `skip`. Takes time for all of them, which are [`ENTRIES`] at most.
+    pub fn page(&self, skip: usize, count: usize) -> Vec<NeighbourInfo> {
+        let mut keys: Vec<Key> = self.table.keys().copied().collect();
+        keys.sort_unstable();
+        let wanted = keys.into_iter().skip(skip).take(count);
+        wanted.filter_map(|key| self.get(key)).collect()
     }
 
     /// When [`Neighbours::advance`] has something to do next.

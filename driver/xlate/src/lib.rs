@@ -33,8 +33,8 @@ pub mod wheel;
 pub use config::Config;
 pub use effect::{Effect, Effects, Event, Flow, SessionId, Time};
 pub use engine::{
-    AdoptError, BibInfo, CardSession, DrainError, Draining, Explanation, Nat64, ReconfigureReport, SessionInfo, Stage,
-    StageName, Verdict,
+    AdoptError, BibInfo, BindingKey, CardSession, DeterministicBlock, DrainError, Draining, Explanation, Nat64,
+    ReconfigureReport, SessionInfo, Stage, StageName, Verdict,
 };
 pub use policy::ConfigError;
 pub use stats::Stats;

@@ -299,7 +299,8 @@ pub trait Dataplane: Send {
         bounds: Bounds,
     ) -> Result<Slice<MappingRow>, DataplaneError>;
 
-    /// Neighbours.
+    /// Neighbours, in the order of unit and address. There are few thousands at most: the cursor is a rank, and one that
+    /// lives may be missed when others come and go between two slices.
     fn neighbours(&mut self, from: Cursor, bounds: Bounds) -> Result<Slice<NeighbourRow>, DataplaneError>;
 
     /// All counters.

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod daemon;
 mod fuzz;
 mod mutate;
 mod run;
@@ -84,6 +85,18 @@ enum Chore {
         /// Only the changes whose name contains this.
         only: Option<String>,
     },
+    /// Send random requests to the daemon's control API; the result goes to host/tests/results.
+    FuzzApi {
+        /// How long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Kill the daemon at random moments while it commits; the result goes to host/tests/results.
+    KillNine {
+        /// How often.
+        #[arg(long, default_value_t = 200)]
+        kills: u64,
+    },
 }
 
 /// Files that [`CAPTURES`] makes.
@@ -126,6 +139,8 @@ fn main() -> ExitCode {
             fuzz::fuzz(&root, targets, seconds, minimise)
         }
         Chore::Mutate { only } => mutate::mutate(&root, only.as_deref()),
+        Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
+        Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

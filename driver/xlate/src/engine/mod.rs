@@ -18,6 +18,7 @@ mod adopt;
 mod ahead;
 mod answers;
 mod batch;
+mod chosen;
 mod drain;
 mod explain;
 mod four;
@@ -49,6 +50,7 @@ use ahead::Ahead;
 use syns::Syns;
 
 pub use adopt::{AdoptError, CardSession};
+pub use chosen::{BindingKey, DeterministicBlock};
 pub use drain::{DrainError, Draining};
 pub use explain::{Explanation, Stage, StageName, Verdict};
 pub use reconfigure::ReconfigureReport;
@@ -394,19 +396,7 @@ impl Nat64 {
             .collect();
         let mut removed = (0, 0);
         for slot in chosen {
-            while let Some(first) = self
-                .bibs
-                .get(slot)
-                .map(|bib| bib.first)
-                .filter(|&s| self.sessions.get(s).is_some())
-            {
-                self.close(first, now, effects);
-                removed.1 += 1;
-            }
-            // A mapping timeout would have kept it.
-            if self.bibs.get(slot).is_some_and(|bib| !bib.is_static()) {
-                self.drop_bib(slot, now, effects);
-            }
+            removed.1 += self.clear_bib(slot, now, effects);
             removed.0 += 1;
         }
         removed
