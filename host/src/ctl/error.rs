@@ -191,7 +191,12 @@ impl CtlError {
                         let _ = writeln!(out, "  {help}");
                     }
                 }
-                let _ = write!(out, "error: {}", body.message);
+                // One problem says all there is to say.
+                let said = body.places.iter().any(|place| place.message == body.message);
+                if !said {
+                    let _ = write!(out, "error: {}", body.message);
+                }
+                out.truncate(out.trim_end().len());
             }
             Self::Statement(error) => {
                 let _ = write!(out, "{}", error.to_string().trim_end());
