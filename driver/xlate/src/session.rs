@@ -78,7 +78,7 @@ impl Flags {
 const WALKED: u32 = 4;
 
 /// A session: all that its packets read and write, in one cache line. What only its beginning and end touch is in
-/// [`Links`].
+/// `Links`.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
 pub struct Session {
