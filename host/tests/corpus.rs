@@ -27,7 +27,7 @@ fn the_corpus_does_no_harm() {
 }
 
 #[test]
-fn the_dictionary_has_every_keyword() {
+fn the_dictionary_is_current() {
     let mut words = BTreeSet::new();
     walk(&mut |_, statement| {
         words.insert(statement.name);
@@ -61,9 +61,9 @@ fn the_dictionary_has_every_keyword() {
         "replace: ",
         "delete: ",
         "[edit ",
-        "\\n+   ",
-        "\\n-   ",
-        "\\n!   ",
+        "\\x0A+   ",
+        "\\x0A-   ",
+        "\\x0A!   ",
         " { ... }",
         "/* ",
         " */",

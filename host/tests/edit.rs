@@ -416,3 +416,68 @@ fn what_may_follow_is_told() {
     );
     assert_eq!(hints[0].help, "First port (a number from 1 to 65535)");
 }
+
+/// A configuration with something of most kinds, and with warnings.
+const RICH: &str = "
+policy-options { prefix-list l { 2001:db8::/32; 192.0.2.0/24; } prefix-list m { 2001:db8:1::1/48; } }
+applications { application web { protocol tcp; destination-port 80-90; } application-set s { application web; } }
+interfaces { ms-0/1/0 { services-options { inactivity-timeout 60; cgn-pic; } } }
+services {
+    nat {
+        pool p { address 203.0.113.0/28; port automatic auto; }
+        pool q { address-range low 198.51.100.1 high 198.51.100.9; port range low 2000 high 3000; }
+        rule r {
+            match-direction input;
+            term t {
+                from { source-prefix-list { l; m; } applications web; }
+                then { translated { source-pool p; overload-pool q; destination-prefix 64:ff9b::/96;
+                    translation-type stateful-nat64; filtering-type { endpoint-independent { prefix-list { l; } } } } }
+            }
+            term n { from { source-address { 2001:db8::/120; } application-sets s; } then { no-translation; } }
+        }
+        rule-set rs { rule r; }
+    }
+    service-set s {
+        syslog { host local { services any; class { ids-logs; } } }
+        nat-rule-sets rs;
+        interface-service { service-interface ms-0/1/0; }
+    }
+}
+nat64-nic { port 0 { unit 1 { vlan-id 5; } } port 1 { unit 1; } pool p { drain 203.0.113.1; } }
+";
+
+#[test]
+fn a_checker_remembers_only_what_is_true() {
+    let options = config::BuildOptions {
+        limits: config::CardLimits::SOFT,
+        ..config::BuildOptions::default()
+    };
+    let told = |result: Result<(config::Model, Vec<config::Warning>), Vec<config::Problem>>| match result {
+        Ok((model, warnings)) => (
+            Some(model),
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ),
+        Err(problems) => (None, problems.iter().map(ToString::to_string).collect()),
+    };
+    let start = config::parse_curly(RICH, "rich").unwrap_or_else(|error| panic!("{error}"));
+    assert!(config::model(&start, &options).is_ok_and(|(_, warnings)| warnings.len() > 3));
+    let mut checker = config::Checker::new();
+    let (mut good, mut bad) = (0, 0);
+    for seed in 0..1500 {
+        let mut random = Random::new(seed);
+        // Mostly on from what was checked last; now and then from the start.
+        let mut tree = start.clone();
+        for _ in 0..random.below(4) {
+            scramble(&mut tree, &mut random);
+            let quick = told(checker.model(&tree, &options));
+            let slow = told(config::model(&tree, &options));
+            if quick.0.is_some() {
+                good += 1;
+            } else {
+                bad += 1;
+            }
+            assert_eq!(quick, slow, "seed {seed}\n{tree:?}");
+        }
+    }
+    assert!(good > 100 && bad > 100, "{good} {bad}");
+}

@@ -362,6 +362,11 @@ pub(crate) fn remove(parent: &mut Node, steps: &[Step]) -> bool {
         return false;
     };
     if rest.is_empty() {
+        if step.schema.kind == Kind::List && !step.values.is_empty() {
+            // One entry of a list that may be long.
+            let found = parent.find(step.schema, &step.values);
+            return found.map(|at| parent.remove_at(at)).is_some();
+        }
         let before = parent.children.len();
         parent.retain(|node| !step.names(node));
         return parent.children.len() < before;
@@ -374,7 +379,7 @@ pub(crate) fn remove(parent: &mut Node, steps: &[Step]) -> bool {
     };
     let removed = remove(parent.child_mut(at), rest);
     if removed && step.schema.kind == Kind::Container && parent.children[at].children.is_empty() {
-        parent.retain(|node| !std::ptr::eq(node.schema, step.schema));
+        parent.remove_at(at);
     }
     removed
 }
