@@ -500,7 +500,7 @@ fn pools(config: &GatewayConfig) -> Result<[[u32; 3]; tables::POOLS], PlanError>
 }
 
 /// Sorted, with ranges that touch made one.
-pub(crate) fn join(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
+pub fn join(mut ranges: Vec<(u32, u32)>) -> Vec<(u32, u32)> {
     ranges.sort_unstable();
     let mut joined: Vec<(u32, u32)> = Vec::new();
     for (low, high) in ranges {

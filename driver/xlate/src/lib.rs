@@ -24,6 +24,7 @@ pub mod policy;
 pub mod pool;
 pub mod rfc6052;
 pub mod session;
+pub mod shard;
 pub mod slab;
 pub mod stats;
 pub mod tcp;
@@ -37,5 +38,6 @@ pub use engine::{
     ReconfigureReport, SessionInfo, Stage, StageName, Verdict,
 };
 pub use policy::ConfigError;
+pub use shard::Shard;
 pub use stats::Stats;
 pub use tcp::State;

@@ -16,6 +16,7 @@ use crate::icmp::error_four_to_six_with;
 use crate::icmp_error::Error4;
 use crate::packet::{Packet4, Transport, TCP_ACK, TCP_RST, TCP_SYN};
 use crate::policy::is_host4;
+use crate::shard::hairpin_unit;
 use crate::tcp::State;
 use crate::translate::{four_to_six, To6};
 
@@ -86,6 +87,65 @@ impl Nat64 {
                 result
             }
         }
+    }
+
+    /// The middle of a hairpin from another shard; see [`Nat64::step_middle`].
+    pub(super) fn middle(&mut self, now: Time, set: u16, bytes: &[u8], effects: &mut Effects) -> Result<(), Reason> {
+        let packet = Packet4::parse(bytes)?;
+        let way = Way4 { unit: None, set };
+        let owned = self.policy.sets.get(usize::from(set));
+        if !owned.is_some_and(|set| set.owns(packet.dst)) {
+            return Err(Reason::NoRule);
+        }
+        if packet.ttl <= 1 {
+            return Err(self.refuse4(now, &way, &packet, Error4::Ttl, Reason::TimeExceeded, effects));
+        }
+        if !packet.is_part() {
+            return self.translate4(now, &way, &packet, packet.transport, effects);
+        }
+        match self.fragments.insert4(now, hairpin_unit(set), &packet)? {
+            Outcome::Held => {
+                self.stats.held += 1;
+                Ok(())
+            }
+            Outcome::Whole(whole) => {
+                let packet = Packet4::parse(&whole)?;
+                self.translate4(now, &way, &packet, packet.transport, effects)
+            }
+            Outcome::Release { transport, held } => {
+                let later = of_later_fragment(transport);
+                let first = packet.fragment.is_some_and(|fragment| fragment.offset == 0);
+                let result = self.translate4(now, &way, &packet, if first { transport } else { later }, effects);
+                for bytes in held {
+                    let outcome =
+                        Packet4::parse(&bytes).and_then(|packet| self.translate4(now, &way, &packet, later, effects));
+                    self.finish(Some(set), outcome, effects);
+                }
+                result
+            }
+        }
+    }
+
+    /// Whether the binding that a packet to one of our own addresses is for is here.
+    pub(super) fn has_binding(&self, set: u16, packet: &Packet4<'_>, transport: Transport) -> bool {
+        let (protocol, pool) = match transport {
+            Transport::Tcp { dst_port, .. } => (Protocol::Tcp, (packet.dst, dst_port)),
+            Transport::Udp { dst_port, .. } => (Protocol::Udp, (packet.dst, dst_port)),
+            Transport::Echo { id, .. } => (Protocol::Icmp, (packet.dst, id)),
+            Transport::IcmpError { .. } => match packet.quote() {
+                Ok(quote) => (quote.protocol, (quote.src, quote.src_port)),
+                Err(_) => return true,
+            },
+            // Ends here like anywhere.
+            _ => return true,
+        };
+        let service_set = set;
+        let key = Key4 {
+            protocol,
+            service_set,
+            pool,
+        };
+        self.bibs.find4(&key).is_some()
     }
 
     /// `transport` is the packet's own, or for later fragments the first one's.
@@ -195,6 +255,7 @@ impl Nat64 {
     ) -> Reason {
         match way.unit {
             Some(unit) => self.answer4(now, unit, packet, error, reason, effects),
+            None if self.from_shard => self.answer4(now, hairpin_unit(way.set), packet, error, reason, effects),
             None => reason,
         }
     }

@@ -43,6 +43,7 @@ use crate::keyed::{Keyed, Random};
 use crate::policy::{nanoseconds, ConfigError, Policy};
 use crate::pool::{Pool, Usage};
 use crate::session::{Session, Sessions, Tuple6};
+use crate::shard::Shard;
 use crate::stats::Stats;
 use crate::tcp::State;
 use crate::wheel::Wheel;
@@ -138,6 +139,9 @@ pub struct Nat64 {
     /// Packets between the two translations of a hairpin, and errors of ours.
     scratch: Vec<u8>,
     events: Vec<Event>,
+    shard: Option<Shard>,
+    /// The packet in hand comes from another shard, where nobody waits to answer it.
+    from_shard: bool,
 }
 
 /// A session, for listings and for the driver.
@@ -197,12 +201,34 @@ impl Nat64 {
     /// # Errors
     /// [`ConfigError`] names the first mistake.
     pub fn new(config: Config, seed: u64) -> Result<Self, ConfigError> {
+        Self::make(config, seed, None, &[])
+    }
+
+    /// One translator of several ([`crate::shard`]). The first one makes the pools, the others are given its
+    /// [`Nat64::pool_handles`].
+    ///
+    /// # Errors
+    /// As [`Nat64::new`].
+    pub fn new_shard(config: Config, seed: u64, shard: Shard, pools: &[Pool]) -> Result<Self, ConfigError> {
+        Self::make(config, seed, Some(shard), pools)
+    }
+
+    /// The pools, for another shard.
+    pub fn pool_handles(&self) -> Vec<Pool> {
+        self.pools.clone()
+    }
+
+    fn make(config: Config, seed: u64, shard: Option<Shard>, pools: &[Pool]) -> Result<Self, ConfigError> {
         let policy = Policy::new(config)?;
         let keys = Keyed::new(seed);
         let config = &policy.config;
         let mut nat = Self {
             lifetimes: Lifetimes::new(config),
-            pools: config.pools.iter().map(|pool| Pool::new(pool, &keys)).collect(),
+            pools: if pools.is_empty() {
+                config.pools.iter().map(|pool| Pool::new(pool, &keys)).collect()
+            } else {
+                pools.to_vec()
+            },
             inbound: vec![Inbound::default(); config.pools.len()],
             drained: Vec::new(),
             bibs: Bibs::new(keys.clone(), config.limits.bibs as usize),
@@ -225,6 +251,8 @@ impl Nat64 {
             absent: None,
             scratch: Vec::new(),
             events: Vec::new(),
+            shard,
+            from_shard: false,
             keys,
             policy,
         };
@@ -261,6 +289,15 @@ impl Nat64 {
         if result.is_err() {
             self.finish(self.policy.set_of_unit(unit), result, effects);
         }
+    }
+
+    /// Takes the middle of a hairpin, or an error about one, that another shard sent on [`crate::shard::hairpin_unit`].
+    pub fn step_middle(&mut self, now: Time, service_set: u16, packet: &[u8], effects: &mut Effects) {
+        self.from_shard = true;
+        let result = self.middle(now, service_set, packet, effects);
+        self.from_shard = false;
+        let set = (usize::from(service_set) < self.policy.sets.len()).then_some(service_set);
+        self.finish(set, result, effects);
     }
 
     /// Books how a packet of a service set ended; `None`: of none, or nobody knows.

@@ -161,6 +161,21 @@ impl Nat64 {
         config: Config,
         effects: &mut Effects,
     ) -> Result<ReconfigureReport, ConfigError> {
+        self.reconfigure_shard(now, config, &[], effects)
+    }
+
+    /// The same for one shard of several: new pools are those of the first shard that was given the configuration, as
+    /// [`Nat64::pool_handles`] has them; the first one is given none.
+    ///
+    /// # Errors
+    /// As [`Nat64::reconfigure`].
+    pub fn reconfigure_shard(
+        &mut self,
+        now: Time,
+        config: Config,
+        pools: &[Pool],
+        effects: &mut Effects,
+    ) -> Result<ReconfigureReport, ConfigError> {
         let policy = Policy::new(config)?;
         let moved = Moved::new(&self.policy, &policy);
         let mut report = ReconfigureReport::default();
@@ -211,7 +226,7 @@ impl Nat64 {
             .filter(|(_, session)| session.installed())
             .filter_map(|(slot, _)| self.flow(slot))
             .collect();
-        self.renumber(policy, &moved);
+        self.renumber(policy, &moved, pools);
         // A card's record holds indices; where they changed it is written anew.
         for old in flows {
             if let Some(new) = self.flow(old.id.slot).filter(|new| *new != old) {
@@ -239,7 +254,7 @@ impl Nat64 {
     }
 
     /// Gives what survived the indices of the new configuration.
-    fn renumber(&mut self, policy: Policy, moved: &Moved) {
+    fn renumber(&mut self, policy: Policy, moved: &Moved, pools: &[Pool]) {
         let mut old_terms = std::mem::take(&mut self.stats.terms);
         self.stats.terms = Stats::terms_of(&policy.config);
         for (set, terms) in moved.terms.iter().enumerate() {
@@ -274,6 +289,7 @@ impl Nat64 {
         for (index, config) in policy.config.pools.iter().enumerate() {
             let pool = old_pools
                 .remove(&index)
+                .or_else(|| pools.get(index).cloned())
                 .unwrap_or_else(|| Pool::new(config, &self.keys));
             self.pools.push(pool);
         }
@@ -329,6 +345,9 @@ impl Nat64 {
     pub(super) fn add_static_bindings(&mut self, now: Time, effects: &mut Effects) {
         for set in 0..self.policy.sets.len() as u16 {
             for binding in self.policy.set(set).static_bindings.clone() {
+                if self.shard.as_ref().is_some_and(|shard| !shard.has(binding.inside.0)) {
+                    continue;
+                }
                 self.add_static_binding(now, set, &binding, effects);
             }
         }
@@ -373,6 +392,9 @@ impl Nat64 {
             .pools
             .iter()
             .find_map(|pool| pool.reserve(now, outside.0, outside.1, protocol));
+        if let Some(shard) = &self.shard {
+            shard.announce(protocol, outside);
+        }
         self.bibs.insert(bib);
     }
 }

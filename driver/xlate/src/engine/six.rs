@@ -16,6 +16,7 @@ use crate::icmp_error::Error6;
 use crate::packet::{is_extension, Packet4, Packet6, Transport, TCP_ACK, TCP_SYN};
 use crate::policy::is_host4;
 use crate::session::Tuple6;
+use crate::shard::hairpin_unit;
 use crate::translate::{six_to_four, Options4, To4};
 
 /// Where a packet came from and what its destination stands for.
@@ -312,6 +313,10 @@ impl Nat64 {
                 (own, _) => own,
             };
             self.stats.translated(way.set, Direction::SixToFour, packet.bytes.len());
+            if self.shard.is_some() && !self.has_binding(owner, &middle, transport) {
+                effects.send(hairpin_unit(owner), Some(Direction::SixToFour), middle.bytes);
+                return Ok(());
+            }
             self.translate4(now, &Way4 { unit: None, set: owner }, &middle, transport, effects)
         });
         self.scratch = buffer;

@@ -508,6 +508,9 @@ impl Nat64 {
             // A static binding to an address of no pool, with a port that a pool has now: the lease goes back.
             return Err(Reason::PoolExhausted);
         }
+        if let Some(shard) = &self.shard {
+            shard.announce(bib.six.protocol, bib.pool);
+        }
         Ok(self.bibs.insert_hashed(bib, hash))
     }
 
