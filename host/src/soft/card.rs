@@ -11,7 +11,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{channel, sync_channel, Receiver, Sender};
+use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,13 +19,18 @@ use std::time::{Duration, Instant};
 use nat64_driver::gateway::{check, nets, GatewayError};
 use nat64_driver::GatewayConfig;
 use nat64_layout::{Reason, PORTS};
-use nat64_xlate::{Nat64, Time};
+use nat64_xlate::{Config, Nat64, ReconfigureReport, Shard, Time};
 
-use super::core::{Core, Out, Tx};
+use crate::config::RouterAdvertisement;
+
+use super::core::{Core, Handed, Out, Sharing, Tx};
 use super::hops::SharedNeighbours;
-use super::port::{Link, Port};
+use super::port::{Link, Port, BATCH};
+use super::steer::Directory;
 use super::sys::{self, Event};
 
+/// Frames that wait for a worker that others hand them to.
+const HANDED: usize = 1024;
 /// How often timers of neighbours are looked at, and what the kernel lost.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -40,6 +45,22 @@ pub struct SoftOptions {
     pub slots: usize,
     /// Decides the random choices.
     pub seed: u64,
+}
+
+impl SoftOptions {
+    /// Whether every unit of a configuration is on a port that has an interface.
+    ///
+    /// # Errors
+    /// [`SoftError::NoPort`].
+    pub fn check_ports(&self, config: &GatewayConfig) -> Result<(), SoftError> {
+        for (unit, place) in config.units.iter().enumerate() {
+            let port = usize::from(place.port);
+            if self.ports.get(port).is_none_or(Option::is_none) {
+                return Err(SoftError::NoPort { unit, port });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What can go wrong.
@@ -69,6 +90,9 @@ pub enum SoftError {
     /// The number of workers cannot be.
     #[error("{0} workers: there must be 1 to 64")]
     Workers(usize),
+    /// With several workers the subscriber prefix length decides who has which client.
+    #[error("with several workers the shortest subscriber prefix length cannot change; restart for that")]
+    SubscriberLength,
     /// A thread or descriptor could not be made.
     #[error("cannot start a worker")]
     Start(#[source] io::Error),
@@ -97,9 +121,26 @@ pub struct Worker {
     epoch: Instant,
     commands: Receiver<Command>,
     event: Arc<Event>,
+    inbox: Receiver<Handed>,
+    others: Vec<Peer>,
     next_tick: Instant,
     refused: Vec<usize>,
     stop: bool,
+}
+
+/// How frames get to a worker.
+#[derive(Clone, Debug)]
+struct Peer {
+    inbox: SyncSender<Handed>,
+    event: Arc<Event>,
+}
+
+/// Where third parts of frames are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Nowhere,
+    Port(&'a Port),
+    Handed(&'a [Handed]),
 }
 
 impl std::fmt::Debug for SoftCard {
@@ -160,7 +201,15 @@ impl Worker {
             self.next_tick = instant + TICK;
             self.tick(now);
         }
-        self.flush(None);
+        self.flush(None, &[]);
+        let handed: Vec<Handed> = self.inbox.try_iter().take(BATCH).collect();
+        if !handed.is_empty() {
+            busy = true;
+            for (index, handed) in handed.iter().enumerate() {
+                self.core.handed(now, index, handed, &mut self.tx);
+            }
+            self.flush(None, &handed);
+        }
         for port in 0..PORTS {
             let Some(device) = &mut self.ports[port] else { continue };
             let count = device.fill()?;
@@ -175,7 +224,7 @@ impl Worker {
                     None => self.core.count(Reason::BadOffload, 1),
                 }
             }
-            self.flush(Some(port));
+            self.flush(Some(port), &[]);
             if let Some(device) = &mut self.ports[port] {
                 device.release(count);
             }
@@ -188,6 +237,7 @@ impl Worker {
         if self.number == 0 {
             self.core.advance_neighbours(now, &mut self.tx);
         }
+        self.core.advance_fragments(now);
         self.count_lost();
     }
 
@@ -197,10 +247,14 @@ impl Worker {
         self.core.count(Reason::ReceiveRingFull, lost);
     }
 
-    /// Sends what there is to send; third parts are in frames of `port`.
-    fn flush(&mut self, port: Option<usize>) {
+    /// Sends what there is to send; third parts are in frames of `port`, or of those handed over.
+    fn flush(&mut self, port: Option<usize>, handed: &[Handed]) {
         if !self.tx.list.is_empty() {
-            let received = port.and_then(|port| self.ports[port].as_ref());
+            let received = match port.and_then(|port| self.ports[port].as_ref()) {
+                Some(port) => Source::Port(port),
+                None if handed.is_empty() => Source::Nowhere,
+                None => Source::Handed(handed),
+            };
             for (number, device) in self.ports.iter().enumerate() {
                 let outs: Vec<&Out> = self.tx.list.iter().filter(|out| out.port == number).collect();
                 if outs.is_empty() {
@@ -221,8 +275,30 @@ impl Worker {
                 self.core.count(Reason::SendRefused, packets);
             }
         }
+        if !self.tx.handed.is_empty() {
+            self.hand_over();
+        }
         self.tx.clear();
         self.core.begin();
+    }
+
+    /// Gives other workers what is theirs.
+    fn hand_over(&mut self) {
+        let mut woken = 0u64;
+        for (worker, handed) in self.tx.handed.drain(..) {
+            let packets = handed.packets;
+            let peer = self.others.get(usize::from(worker));
+            match peer.map(|peer| peer.inbox.try_send(handed)) {
+                Some(Ok(())) => woken |= 1 << worker,
+                // Full, or it has stopped.
+                _ => self.core.count(Reason::HandOverFull, packets),
+            }
+        }
+        for (worker, peer) in self.others.iter().enumerate() {
+            if woken >> worker & 1 != 0 {
+                peer.event.set();
+            }
+        }
     }
 
     fn sleep(&mut self) {
@@ -240,10 +316,14 @@ impl Worker {
 }
 
 /// Where the parts of a frame lie.
-fn parts<'a>(out: &Out, tx: &'a Tx, core: &'a Core, received: Option<&'a Port>) -> [&'a [u8]; 3] {
+fn parts<'a>(out: &Out, tx: &'a Tx, core: &'a Core, source: Source<'a>) -> [&'a [u8]; 3] {
     let tail = out.tail.as_ref().and_then(|(index, range)| {
-        let frame = received?.frame(*index)?;
-        frame.bytes.get(range.clone())
+        let bytes = match source {
+            Source::Nowhere => return None,
+            Source::Port(port) => port.frame(*index)?.bytes,
+            Source::Handed(list) => &list.get(*index)?.bytes,
+        };
+        bytes.get(range.clone())
     });
     [
         &tx.heads[out.head.clone()],
@@ -267,6 +347,8 @@ pub struct SoftCard {
     config: Arc<GatewayConfig>,
     options: SoftOptions,
     epoch: Instant,
+    /// Where bindings are told: one, and while the configuration changes the old and the new one.
+    directories: Arc<Mutex<Vec<Arc<Directory>>>>,
 }
 
 impl SoftCard {
@@ -279,24 +361,169 @@ impl SoftCard {
             return Err(SoftError::Workers(options.workers));
         }
         check(&config)?;
-        check_ports(&options, &config)?;
+        options.check_ports(&config)?;
         let shared = Arc::new(SharedNeighbours::new(nets(&config)));
         let epoch = Instant::now();
+        let directory = Arc::new(Directory::new(&config));
         let mut card = Self {
             handles: Vec::new(),
             shared: shared.clone(),
             config: config.clone(),
             options,
             epoch,
+            directories: Arc::new(Mutex::new(vec![directory.clone()])),
         };
+        let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
+        for _ in 0..card.options.workers {
+            let (inbox, receiver) = sync_channel(HANDED);
+            let event = Arc::new(Event::new().map_err(SoftError::Start)?);
+            peers.push(Peer { inbox, event });
+            inboxes.push(receiver);
+        }
+        let (mut cores, mut pools) = (Vec::new(), Vec::new());
         for number in 0..card.options.workers {
-            let xlate = Nat64::new(config.xlate.clone(), card.options.seed).map_err(GatewayError::Translator)?;
-            let core = Core::new(config.clone(), xlate, shared.clone(), card.options.seed ^ number as u64);
-            let ports = card.open_ports()?;
-            let handle = card.start_worker(number, core, ports)?;
+            let seed = card.options.seed.wrapping_add(number as u64);
+            let (xlate, sharing) = if card.options.workers == 1 {
+                (Nat64::new(config.xlate.clone(), seed), None)
+            } else {
+                let shard = card.shard(number, &config);
+                let xlate = Nat64::new_shard(
+                    share(&config.xlate, number, card.options.workers),
+                    seed,
+                    shard.clone(),
+                    &pools,
+                );
+                (xlate, Some(Sharing::new(shard, directory.clone())))
+            };
+            let xlate = xlate.map_err(GatewayError::Translator)?;
+            if number == 0 {
+                pools = xlate.pool_handles();
+            }
+            let core = Core::new(config.clone(), xlate, shared.clone(), sharing, seed);
+            cores.push((core, card.open_ports()?));
+        }
+        for (number, ((core, ports), inbox)) in cores.into_iter().zip(inboxes).enumerate() {
+            let handle = card.start_worker(number, core, ports, inbox, &peers)?;
             card.handles.push(handle);
         }
         Ok(card)
+    }
+
+    fn shard(&self, number: usize, config: &GatewayConfig) -> Shard {
+        let lengths = config.xlate.service_sets.iter().map(|set| set.subscriber_length);
+        let length = lengths.min().unwrap_or(128);
+        let directories = self.directories.clone();
+        let seed = self.options.seed ^ 0x7368_6172_6473;
+        Shard::new(number as u16, self.options.workers as u16, length, seed).announcing(Arc::new(
+            move |protocol, pool| {
+                let directories = directories.lock().unwrap_or_else(PoisonError::into_inner);
+                for directory in directories.iter() {
+                    directory.set(protocol, pool, number as u16);
+                }
+            },
+        ))
+    }
+
+    /// Puts another configuration in force, worker by worker. Sessions it still allows live on.
+    ///
+    /// # Errors
+    /// [`SoftError`]; a configuration that is refused changes nothing. With several workers the length of subscriber
+    /// prefixes, which decides who has which client, cannot change.
+    pub fn reconfigure(&mut self, config: Arc<GatewayConfig>) -> Result<ReconfigureReport, SoftError> {
+        check(&config)?;
+        self.options.check_ports(&config)?;
+        let length = |config: &GatewayConfig| config.xlate.service_sets.iter().map(|set| set.subscriber_length).min();
+        if self.handles.len() > 1 && length(&config).unwrap_or(128) != length(&self.config).unwrap_or(128) {
+            return Err(SoftError::SubscriberLength);
+        }
+        let directory = Arc::new(Directory::new(&config));
+        self.directories().push(directory.clone());
+        let result = self.apply(&config, &directory);
+        let keep = if result.is_ok() {
+            directory
+        } else {
+            self.directories()[0].clone()
+        };
+        *self.directories() = vec![keep];
+        if result.is_ok() {
+            self.config = config;
+        }
+        result
+    }
+
+    /// What is advertised to the hosts of each unit from now on.
+    ///
+    /// # Errors
+    /// [`SoftError::Stopped`].
+    pub fn advertise(&self, told: Vec<Option<RouterAdvertisement>>) -> Result<(), SoftError> {
+        let shared = self.shared.clone();
+        self.ask(0, move |worker| {
+            let now = worker.now();
+            let units = shared.lock().units().to_vec();
+            let (core, tx) = worker.core_mut();
+            let frames = shared.advertiser().configure(now, told, &units, |unit| core.mtu(unit));
+            core.advertise(frames, tx);
+        })
+    }
+
+    fn directories(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Directory>>> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, config: &Arc<GatewayConfig>, directory: &Arc<Directory>) -> Result<ReconfigureReport, SoftError> {
+        let workers = self.handles.len();
+        let mut report = ReconfigureReport::default();
+        let mut pools = Vec::new();
+        let now = self.now();
+        if workers > 1 {
+            // Whoever has a port that becomes a static binding's, gives it up before anybody reserves it.
+            let ports: Vec<_> = (config.xlate.service_sets.iter())
+                .flat_map(|set| set.static_bindings.iter().map(|b| (b.protocol, b.outside)))
+                .collect();
+            if !ports.is_empty() {
+                self.ask_all(move |worker| {
+                    let (core, tx) = worker.core_mut();
+                    core.with_translator(now, tx, |xlate, effects| {
+                        xlate.clear_bibs(|bib| ports.contains(&(bib.protocol, bib.pool)), now, effects)
+                    })
+                })?;
+            }
+        }
+        for number in 0..workers {
+            let shared = if workers == 1 {
+                config.xlate.clone()
+            } else {
+                share(&config.xlate, number, workers)
+            };
+            let (given, all, directory) = (pools.clone(), config.clone(), directory.clone());
+            let result = self.ask(number, move |worker| {
+                let (core, tx) = worker.core_mut();
+                let result = core.with_translator(now, tx, |xlate, effects| {
+                    let result = xlate.reconfigure_shard(now, shared, &given, effects);
+                    result.map(|report| (report, xlate.pool_handles()))
+                });
+                if result.is_ok() {
+                    core.set_config(all, directory);
+                }
+                result
+            })?;
+            let (part, handles) = result.map_err(GatewayError::Translator)?;
+            if number == 0 {
+                pools = handles;
+                let mut out = nat64_driver::neigh::Output::default();
+                self.shared.lock().reconfigure(nets(config), &mut out);
+                self.shared.forget();
+                let ended = out.drops;
+                self.ask(0, move |worker| {
+                    ended.iter().for_each(|&reason| worker.core.count(reason, 1))
+                })?;
+            }
+            report.sessions_kept += part.sessions_kept;
+            report.sessions_removed += part.sessions_removed;
+            report.bibs_removed += part.bibs_removed;
+            report.stored_syns_removed += part.stored_syns_removed;
+        }
+        Ok(report)
     }
 
     fn open_ports(&self) -> Result<[Option<Port>; PORTS], SoftError> {
@@ -315,8 +542,15 @@ impl SoftCard {
         Ok(ports)
     }
 
-    fn start_worker(&self, number: usize, core: Core, ports: [Option<Port>; PORTS]) -> Result<Handle, SoftError> {
-        let event = Arc::new(Event::new().map_err(SoftError::Start)?);
+    fn start_worker(
+        &self,
+        number: usize,
+        core: Core,
+        ports: [Option<Port>; PORTS],
+        inbox: Receiver<Handed>,
+        peers: &[Peer],
+    ) -> Result<Handle, SoftError> {
+        let event = peers[number].event.clone();
         let (commands, receiver) = channel();
         let mut worker = Worker {
             core,
@@ -326,6 +560,8 @@ impl SoftCard {
             epoch: self.epoch,
             commands: receiver,
             event: event.clone(),
+            inbox,
+            others: peers.to_vec(),
             next_tick: Instant::now(),
             refused: Vec::new(),
             stop: false,
@@ -373,6 +609,27 @@ impl SoftCard {
         self.epoch.elapsed().as_nanos() as Time
     }
 
+    /// Whether all workers run.
+    ///
+    /// # Errors
+    /// [`SoftError::Stopped`].
+    pub fn check(&self) -> Result<(), SoftError> {
+        let ended = |handle: &Handle| handle.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        match self.handles.iter().position(ended) {
+            Some(worker) => Err(self.stopped(worker)),
+            None => Ok(()),
+        }
+    }
+
+    fn stopped(&self, worker: usize) -> SoftError {
+        let handle = self.handles.get(worker);
+        let why = handle.and_then(|h| h.why.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        SoftError::Stopped {
+            worker,
+            why: why.unwrap_or_else(|| "without a word".into()),
+        }
+    }
+
     /// Has a worker do something between two rounds, and waits for it.
     ///
     /// # Errors
@@ -383,21 +640,14 @@ impl SoftCard {
         act: impl FnOnce(&mut Worker) -> T + Send + 'static,
     ) -> Result<T, SoftError> {
         let (answer, wait) = sync_channel(1);
-        let stopped = |handle: Option<&Handle>| {
-            let why = handle.and_then(|h| h.why.lock().unwrap_or_else(PoisonError::into_inner).clone());
-            SoftError::Stopped {
-                worker,
-                why: why.unwrap_or_else(|| "without a word".into()),
-            }
-        };
-        let handle = self.handles.get(worker).ok_or_else(|| stopped(None))?;
+        let handle = self.handles.get(worker).ok_or_else(|| self.stopped(worker))?;
         let command: Command = Box::new(move |worker| {
             // Nobody listens any more: then nobody misses it.
             let _ = answer.send(act(worker));
         });
-        handle.commands.send(command).map_err(|_| stopped(Some(handle)))?;
+        handle.commands.send(command).map_err(|_| self.stopped(worker))?;
         handle.event.set();
-        wait.recv().map_err(|_| stopped(Some(handle)))
+        wait.recv().map_err(|_| self.stopped(worker))
     }
 
     /// Has every worker do something, one after the other, and collects what they say.
@@ -413,8 +663,10 @@ impl SoftCard {
             .collect()
     }
 
-    /// Stops the workers and closes the ports.
+    /// Stops the workers and closes the ports; hosts are told that their router goes.
     pub fn stop(&mut self) {
+        // One that has stopped already tells nobody anything.
+        let _ = self.advertise(Vec::new());
         for handle in &mut self.handles {
             // One that has stopped already does not listen.
             let _ = handle.commands.send(Box::new(|worker| worker.stop = true));
@@ -436,12 +688,24 @@ impl Drop for SoftCard {
     }
 }
 
-fn check_ports(options: &SoftOptions, config: &GatewayConfig) -> Result<(), SoftError> {
-    for (unit, place) in config.units.iter().enumerate() {
-        let port = usize::from(place.port);
-        if options.ports.get(port).is_none_or(Option::is_none) {
-            return Err(SoftError::NoPort { unit, port });
-        }
+/// A worker's share of a configuration: what counts over all clients is divided, the first workers get what remains.
+fn share(config: &Config, number: usize, workers: usize) -> Config {
+    let mut config = config.clone();
+    let part = |all: u32| {
+        let (all, number, workers) = (all as usize, number, workers);
+        // At least one: a limit of zero would shut a worker's clients out.
+        ((all / workers + usize::from(number < all % workers)) as u32).max(1)
+    };
+    let limits = &mut config.limits;
+    limits.sessions = part(limits.sessions);
+    limits.bibs = part(limits.bibs);
+    limits.stored_syns = part(limits.stored_syns);
+    limits.embryonic = limits.embryonic.map(part);
+    limits.fragment_bytes /= workers;
+    limits.icmp_errors_per_second = part(limits.icmp_errors_per_second);
+    for set in &mut config.service_sets {
+        set.max_sessions = set.max_sessions.map(part);
+        set.max_setup_rate = set.max_setup_rate.map(part);
     }
-    Ok(())
+    config
 }

@@ -14,6 +14,8 @@ use nat64_driver::neigh::{Neighbours, Output, UnitNet};
 use nat64_xlate::keyed::Keyed;
 use nat64_xlate::Time;
 
+use super::ra::Advertiser;
+
 /// Entries of a worker's memory, a power of two.
 const ENTRIES: usize = 4096;
 /// Nanoseconds an entry is believed: far below the lifetime of a neighbour, which is kept alive by asking.
@@ -23,6 +25,7 @@ const BELIEVED: Time = 5_000_000_000;
 #[derive(Debug)]
 pub struct SharedNeighbours {
     neighbours: Mutex<Neighbours>,
+    advertiser: Mutex<Advertiser>,
     generation: AtomicU64,
 }
 
@@ -31,6 +34,7 @@ impl SharedNeighbours {
     pub fn new(units: Vec<UnitNet>) -> Self {
         Self {
             neighbours: Mutex::new(Neighbours::new(units)),
+            advertiser: Mutex::new(Advertiser::new(0)),
             generation: AtomicU64::new(1),
         }
     }
@@ -39,6 +43,11 @@ impl SharedNeighbours {
     pub fn lock(&self) -> MutexGuard<'_, Neighbours> {
         // What a panic elsewhere left half done is at worst a neighbour that is asked for again.
         self.neighbours.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The router advertisements, for one call.
+    pub fn advertiser(&self) -> MutexGuard<'_, Advertiser> {
+        self.advertiser.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To be told what came of a call: when it changed a neighbour, no worker believes what it remembers.

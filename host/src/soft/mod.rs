@@ -17,5 +17,7 @@ pub mod core;
 pub mod hops;
 pub mod offload;
 pub mod port;
+pub mod ra;
+pub mod steer;
 pub mod sys;
 pub mod vnet;

@@ -51,7 +51,7 @@ impl Port {
                     (workers > 1).then_some(group),
                 )?))
             }
-            Link::Tap(name) => Ok(Self::Tap(Tap::open(name, true, workers > 1)?)),
+            Link::Tap(name) => Ok(Self::Tap(Tap::open(name, true, workers > 1, true)?)),
         }
     }
 

@@ -81,6 +81,8 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Largest IP packet.
     pub mtu: u32,
+    /// It is up and has a carrier.
+    pub up: bool,
 }
 
 impl Interface {
@@ -94,16 +96,17 @@ impl Interface {
         let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
         request.ifr_name = interface_name(name)?;
         let mut ask = |what| {
-            // SAFETY: the three requests read and write one `ifreq`, which lives here.
+            // SAFETY: the four requests read and write one `ifreq`, which lives here.
             check(unsafe { libc::ioctl(socket.as_raw_fd(), what, &mut request) })?;
             io::Result::Ok(request.ifr_ifru)
         };
         // SAFETY: each request fills the field of the union that is read.
-        let (index, hardware, mtu) = unsafe {
+        let (index, hardware, mtu, flags) = unsafe {
             (
                 ask(libc::SIOCGIFINDEX)?.ifru_ifindex,
                 ask(libc::SIOCGIFHWADDR)?.ifru_hwaddr,
                 ask(libc::SIOCGIFMTU)?.ifru_mtu,
+                ask(libc::SIOCGIFFLAGS)?.ifru_flags,
             )
         };
         let mut mac = [0; 6];
@@ -115,6 +118,7 @@ impl Interface {
             index: u32::try_from(index).unwrap_or(0),
             mac,
             mtu: u32::try_from(mtu).unwrap_or(0),
+            up: i32::from(flags) & (libc::IFF_UP | libc::IFF_RUNNING) == libc::IFF_UP | libc::IFF_RUNNING,
         })
     }
 }
@@ -353,6 +357,11 @@ impl AsFd for Ring {
     }
 }
 
+/// Super-segments and checksums a TAP device may leave to us.
+const OFFLOADS: libc::c_uint = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+/// Those of UDP.
+const UDP_OFFLOADS: libc::c_uint = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+
 /// Frames read from a TAP device at a time.
 const TAP_BATCH: usize = 32;
 
@@ -367,11 +376,12 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Makes or opens a device. `ethernet`: TAP, else TUN. With `many` the device may be opened once for each queue.
+    /// Makes or opens a device. `ethernet`: TAP, else TUN. With `many` the device may be opened once for each queue. With
+    /// `offload` frames may be super-segments and lack their checksum; without, the kernel finishes each packet.
     ///
     /// # Errors
     /// Without `/dev/net/tun` or `CAP_NET_ADMIN`; when the name belongs to something else.
-    pub fn open(name: &str, ethernet: bool, many: bool) -> io::Result<Self> {
+    pub fn open(name: &str, ethernet: bool, many: bool, offload: bool) -> io::Result<Self> {
         use std::os::unix::fs::OpenOptionsExt;
         let file = File::options()
             .read(true)
@@ -391,8 +401,8 @@ impl Tap {
             check(libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &mut request))?;
             check(libc::ioctl(file.as_raw_fd(), libc::TUNSETVNETHDRSZ, &size))?;
         }
-        let offloads = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
-        let udp = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+        let offloads = if offload { OFFLOADS } else { 0 };
+        let udp = if offload { UDP_OFFLOADS } else { 0 };
         // SAFETY: the argument is a number. Kernels before 6.2 know no offload of UDP segmentation.
         unsafe {
             if libc::ioctl(

@@ -12,6 +12,9 @@
 //! What is sent stands in up to three places ([`Tx`]): headers made here, the translator's arena, and the payload of a
 //! super-segment where it was received; the system call gathers them.
 
+mod handing;
+mod send;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,13 +23,19 @@ use nat64_driver::link::{self, Mac};
 use nat64_driver::neigh::{self, Output};
 use nat64_driver::{plan, GatewayConfig, GatewayStats, LinkType};
 use nat64_layout::tables::PortPolicy;
-use nat64_layout::{Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, PORTS};
+use nat64_layout::{Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, PORTS};
+use nat64_xlate::shard::hairpin_set;
 use nat64_xlate::{Effect, Effects, Event, Nat64, Time};
 
 use super::hops::{Memory, SharedNeighbours};
 use super::offload::{self, Shape};
+use super::ra;
+use super::steer::Directory;
 use super::sys::Received;
-use super::vnet::{Gso, Vnet, VNET_HEADER};
+use super::vnet::{Gso, Vnet};
+
+pub use handing::{Handed, Sharing, Stage};
+use send::{single, As};
 
 /// Events kept until somebody takes them.
 const EVENTS: usize = 65_536;
@@ -55,6 +64,8 @@ pub struct Tx {
     pub heads: Vec<u8>,
     /// The frames, in order.
     pub list: Vec<Out>,
+    /// Frames for other workers, with the number of each.
+    pub handed: Vec<(u16, Handed)>,
 }
 
 impl Tx {
@@ -62,6 +73,7 @@ impl Tx {
     pub fn clear(&mut self) {
         self.heads.clear();
         self.list.clear();
+        self.handed.clear();
     }
 }
 
@@ -105,22 +117,6 @@ impl SoftStats {
     }
 }
 
-/// How a translated packet is sent.
-enum As {
-    /// Its checksum left to the kernel.
-    Partial(Shape),
-    /// With the payload of the super-segment it stands for: bytes of the payload in the received frame, packets, size
-    /// of each, CWR on the first only, flags of the whole.
-    Super {
-        shape: Shape,
-        tail: Range<usize>,
-        packets: u64,
-        size: u16,
-        ecn: bool,
-        flags: u8,
-    },
-}
-
 /// The frame in hand.
 #[derive(Clone, Copy)]
 struct Arrival<'a> {
@@ -128,6 +124,7 @@ struct Arrival<'a> {
     /// Its number in the batch.
     index: usize,
     received: &'a Received<'a>,
+    stage: Stage,
     vnet: Vnet,
     /// Packets it stands for.
     packets: u64,
@@ -143,6 +140,7 @@ pub struct Core {
     /// By unit: whether packets of other hosts pass through ([`PortPolicy::Forward`]), and the pool ranges then.
     ours: Vec<Vec<(u32, u32)>>,
     xlate: Nat64,
+    sharing: Option<Sharing>,
     effects: Effects,
     scratch: Vec<u8>,
     events: Vec<Event>,
@@ -152,8 +150,15 @@ pub struct Core {
 
 impl Core {
     /// A worker's part: the translator, the neighbours it shares with the others.
-    pub fn new(config: Arc<GatewayConfig>, xlate: Nat64, shared: Arc<SharedNeighbours>, seed: u64) -> Self {
+    pub fn new(
+        config: Arc<GatewayConfig>,
+        xlate: Nat64,
+        shared: Arc<SharedNeighbours>,
+        sharing: Option<Sharing>,
+        seed: u64,
+    ) -> Self {
         Self {
+            sharing,
             ours: ours(&config),
             config,
             shared,
@@ -203,9 +208,9 @@ impl Core {
         self.stats.reasons[reason as usize] += packets;
     }
 
-    /// Counts a frame that was handed to another worker.
-    pub fn handed_over(&mut self) {
-        self.soft.handed_over += 1;
+    /// Fragments that wait here for the first one of their packet.
+    pub fn waiting_fragments(&self) -> usize {
+        self.sharing.as_ref().map_or(0, |sharing| sharing.accounts.waiting())
     }
 
     /// When [`Core::advance`] has something to do next. The neighbours' timers are one worker's task.
@@ -236,7 +241,23 @@ impl Core {
             neighbours.next_deadline()
         };
         self.apply(out, tx);
+        let units = self.shared.lock().units().to_vec();
+        let frames = self.shared.advertiser().advance(now, &units, |unit| self.mtu(unit));
+        self.advertise(frames, tx);
         next
+    }
+
+    /// MTU of a unit.
+    pub fn mtu(&self, unit: usize) -> u16 {
+        self.config.xlate.units.get(unit).map_or(1500, |unit| unit.mtu)
+    }
+
+    /// Sends router advertisements.
+    pub fn advertise(&mut self, frames: Vec<ra::Frame>, tx: &mut Tx) {
+        self.soft.originated += frames.len() as u64;
+        for (port, frame) in frames {
+            self.raw(port, &Vnet::default(), &frame, tx);
+        }
     }
 
     /// Does something to the translator, and what comes of it.
@@ -249,20 +270,52 @@ impl Core {
         result
     }
 
-    /// Goes on under another configuration, which the translator has taken already.
-    pub fn set_config(&mut self, config: Arc<GatewayConfig>) {
+    /// Goes on under another configuration, which the translator has taken already; all its bindings are told to the
+    /// directory.
+    pub fn set_config(&mut self, config: Arc<GatewayConfig>, directory: Arc<Directory>) {
         self.ours = ours(&config);
         self.config = config;
+        if let Some(sharing) = &mut self.sharing {
+            for bib in self.xlate.bibs() {
+                directory.set(bib.protocol, bib.pool, sharing.shard.number());
+            }
+            sharing.directory = directory;
+        }
+    }
+
+    /// Lets time come to `now` for fragments that wait for their first one.
+    pub fn advance_fragments(&mut self, now: Time) {
+        if let Some(sharing) = &mut self.sharing {
+            let ended = sharing.accounts.advance(now);
+            self.count(Reason::FragmentTimeout, ended);
+        }
     }
 
     /// Takes a frame that came in on a port, the `index`-th of a batch.
     pub fn frame(&mut self, now: Time, port: usize, index: usize, received: &Received<'_>, tx: &mut Tx) {
         self.stats.frames_in[port] += 1;
         self.soft.bytes_in[port] += received.length as u64;
+        self.take(now, port, index, received, Stage::New, tx);
+    }
+
+    /// Takes a frame that another worker handed over, the `index`-th of a batch.
+    pub fn handed(&mut self, now: Time, index: usize, handed: &Handed, tx: &mut Tx) {
+        match handed.stage {
+            Stage::Middle(set) => {
+                self.with_translator(now, tx, |xlate, effects| {
+                    xlate.step_middle(now, set, &handed.bytes, effects)
+                });
+            }
+            stage => self.take(now, handed.port, index, &handed.received(), stage, tx),
+        }
+    }
+
+    fn take(&mut self, now: Time, port: usize, index: usize, received: &Received<'_>, stage: Stage, tx: &mut Tx) {
         let mut arrival = Arrival {
             port,
             index,
             received,
+            stage,
             vnet: Vnet::default(),
             packets: 1,
         };
@@ -303,7 +356,9 @@ impl Core {
             let at = bytes.len() - frame.payload.len();
             arrival.packets = offload::packets(&arrival.vnet, at, frame.payload);
         }
-        self.soft.packets_in[port] += arrival.packets;
+        if arrival.stage == Stage::New {
+            self.soft.packets_in[port] += arrival.packets;
+        }
         let mut frame = frame?;
         if !whole {
             return Err(Reason::Oversize);
@@ -333,6 +388,13 @@ impl Core {
                 if neigh::is_discovery(packet) {
                     if !ethernet {
                         return Err(Reason::NotForUs);
+                    }
+                    if packet[40] == ra::SOLICITATION && self.shared.advertiser().advertises(unit) {
+                        if !self.shared.advertiser().solicit(now, unit, packet) {
+                            return Err(Reason::BadNeighbourMessage);
+                        }
+                        self.soft.absorbed += 1;
+                        return Ok(());
                     }
                     let mut out = Output::default();
                     self.shared.lock().discovery(now, unit, packet, &mut out);
@@ -364,34 +426,6 @@ impl Core {
             // What waited for an answer was counted as ours or translated when it came; only requests are new.
             self.raw(port, &Vnet::default(), &frame, tx);
         }
-    }
-
-    /// A whole frame to send.
-    fn raw(&mut self, port: usize, vnet: &Vnet, frame: &[u8], tx: &mut Tx) {
-        let start = tx.heads.len();
-        tx.heads.extend_from_slice(&vnet.write());
-        tx.heads.extend_from_slice(frame);
-        self.send_out(port, 1, start, 0..0, None, tx);
-    }
-
-    fn send_out(
-        &mut self,
-        port: usize,
-        packets: u64,
-        start: usize,
-        body: Range<usize>,
-        tail: Option<(usize, Range<usize>)>,
-        tx: &mut Tx,
-    ) {
-        self.stats.frames_out[port] += 1;
-        self.soft.packets_out[port] += packets;
-        tx.list.push(Out {
-            port,
-            packets,
-            head: start..tx.heads.len(),
-            body,
-            tail,
-        });
     }
 
     /// Nothing matches the frame: the port's policy.
@@ -453,6 +487,9 @@ impl Core {
     ) -> Result<(), Reason> {
         if self.config.ports[arrival.port].policy == PortPolicy::Forward && !self.is_ours(unit, packet) {
             return self.no_match(arrival, Reason::NoRule, tx);
+        }
+        if arrival.stage != Stage::Mine && self.sharing.is_some() && !self.steer(now, arrival, packet, tx)? {
+            return Ok(());
         }
         let mut effects = std::mem::take(&mut self.effects);
         let from = effects.iter().len();
@@ -566,7 +603,8 @@ impl Core {
             let from = effects.iter().len();
             self.xlate.step(now, unit, &first, effects);
             self.scratch = first;
-            let as_super = single(effects, from).and_then(|(_, bytes)| {
+            let here = single(effects, from).filter(|(unit, _)| hairpin_set(*unit).is_none());
+            let as_super = here.and_then(|(_, bytes)| {
                 let other = Shape::of(effects.bytes(&bytes))?;
                 let payload = packet.len() - shape.headers;
                 let told = payload + other.headers - if other.six { other.ip } else { 0 };
@@ -606,211 +644,6 @@ impl Core {
         }
         Ok(())
     }
-
-    /// Performs the effects of a super-segment that goes on as one.
-    #[allow(clippy::too_many_arguments)] // effects, and the frame they are of
-    fn perform_super(
-        &mut self,
-        now: Time,
-        effects: &Effects,
-        from: usize,
-        how: As,
-        index: usize,
-        packet: &[u8],
-        shape: &Shape,
-        tx: &mut Tx,
-    ) {
-        let Some((unit, bytes)) = single(effects, from) else {
-            return;
-        };
-        let to = neigh::destination_of(effects.bytes(&bytes));
-        let known = to.and_then(|to| self.hop(now, unit, to));
-        if known.is_some() || self.config.link_type == LinkType::Raw {
-            self.book(effects, from);
-            self.emit(unit, effects, bytes, Some(how), known, Some(index), tx);
-            return;
-        }
-        // It has to wait for its next hop: as packets, of which a few may wait.
-        let As::Super {
-            shape: other, flags, ..
-        } = how
-        else {
-            return;
-        };
-        let mut whole = effects.bytes(&bytes)[..other.headers].to_vec();
-        whole.extend_from_slice(&packet[shape.headers..]);
-        let length = whole.len() - other.ip;
-        other.set_lengths(&mut whole, length);
-        if !other.udp {
-            whole[other.ip + 13] = flags;
-        }
-        self.book(effects, from);
-        let size = bytes.len() - other.headers;
-        for piece in offload::cut(&whole, &other, size, 0) {
-            self.slow(now, unit, &piece, tx);
-        }
-    }
-
-    /// Counts the effects that are no `Send`, and keeps events.
-    fn book(&mut self, effects: &Effects, from: usize) {
-        for effect in effects.iter().skip(from) {
-            match effect {
-                Effect::Send { translated, .. } => match translated {
-                    Some(direction) => self.stats.translated[*direction as usize] += 1,
-                    None => self.soft.originated += 1,
-                },
-                Effect::Drop(reason) => self.stats.reasons[*reason as usize] += 1,
-                Effect::Log(event) if self.events.len() < EVENTS => self.events.push(event.clone()),
-                Effect::Log(_) => self.stats.not_kept += 1,
-                Effect::Install(_) | Effect::Remove(_) => {}
-            }
-        }
-    }
-
-    /// Performs effects in order, from one on; `how` is for the only translated packet among them.
-    fn perform(&mut self, now: Time, effects: &Effects, from: usize, how: Option<As>, tx: &mut Tx) {
-        self.book(effects, from);
-        let mut how = how;
-        for effect in effects.iter().skip(from) {
-            let Effect::Send {
-                unit,
-                bytes,
-                translated,
-            } = effect
-            else {
-                continue;
-            };
-            let how = translated.and_then(|_| how.take());
-            let packet = effects.bytes(bytes);
-            let Some(to) = neigh::destination_of(packet) else {
-                self.count(Reason::BadHeader, 1);
-                continue;
-            };
-            let known = self.hop(now, *unit, to);
-            if known.is_some() || self.config.link_type == LinkType::Raw {
-                self.emit(*unit, effects, bytes.clone(), how, known, None, tx);
-                continue;
-            }
-            match how {
-                Some(As::Partial(shape)) => {
-                    let mut whole = packet.to_vec();
-                    shape.set_checksum(&mut whole);
-                    self.slow(now, *unit, &whole, tx);
-                }
-                _ => self.slow(now, *unit, packet, tx),
-            }
-        }
-    }
-
-    /// The MAC address a packet to `to` is sent to, when it is known.
-    fn hop(&mut self, now: Time, unit: usize, to: IpAddr) -> Option<Mac> {
-        if let Some(mac) = self.hops.get(&self.shared, now, unit, to) {
-            return Some(mac);
-        }
-        if self.config.link_type == LinkType::Raw {
-            return None;
-        }
-        let generation = Memory::begin(&self.shared);
-        let mac = {
-            let neighbours = self.shared.lock();
-            neighbours.next_hop(unit, to).and_then(|key| neighbours.mac(key))
-        }?;
-        self.hops.put(generation, now, unit, to, mac);
-        Some(mac)
-    }
-
-    /// Sends by way of the neighbours: the packet may wait there.
-    fn slow(&mut self, now: Time, unit: usize, packet: &[u8], tx: &mut Tx) {
-        let mut out = Output::default();
-        self.shared.lock().send(now, unit, packet, &mut out);
-        self.apply(out, tx);
-    }
-
-    /// A translated packet, or one of ours, whose next hop is known.
-    #[allow(clippy::too_many_arguments)] // the packet, how and where
-    fn emit(
-        &mut self,
-        unit: usize,
-        effects: &Effects,
-        bytes: Range<usize>,
-        how: Option<As>,
-        mac: Option<Mac>,
-        index: Option<usize>,
-        tx: &mut Tx,
-    ) {
-        let Some(place) = self.config.units.get(unit) else {
-            self.count(Reason::NoUnit, 1);
-            return;
-        };
-        let port = usize::from(place.port);
-        let packet = effects.bytes(&bytes);
-        let start = tx.heads.len();
-        tx.heads.extend_from_slice(&[0; VNET_HEADER]);
-        if let Some(mac) = mac {
-            tx.heads.extend_from_slice(&mac);
-            tx.heads.extend_from_slice(&self.config.ports[port].mac);
-            for vlan in place.vlans.into_iter().flatten() {
-                tx.heads.extend_from_slice(&ETHERTYPE_VLAN.to_be_bytes());
-                tx.heads.extend_from_slice(&(vlan & 0xfff).to_be_bytes());
-            }
-            let six = packet[0] >> 4 == 6;
-            let ethertype = if six { ETHERTYPE_IPV6 } else { ETHERTYPE_IPV4 };
-            tx.heads.extend_from_slice(&ethertype.to_be_bytes());
-        }
-        let at = tx.heads.len() - start - VNET_HEADER;
-        let (vnet, body, tail, packets) = match how {
-            None => (Vnet::default(), bytes, None, 1),
-            Some(As::Partial(shape)) => {
-                let length = packet.len() - shape.ip;
-                let header = tx.heads.len();
-                tx.heads.extend_from_slice(&packet[..shape.headers]);
-                shape.set_partial(&mut tx.heads[header..], length);
-                let body = bytes.start + shape.headers..bytes.end;
-                (shape.vnet(at, None), body, None, 1)
-            }
-            Some(As::Super {
-                shape,
-                tail,
-                packets,
-                size,
-                ecn,
-                flags,
-            }) => {
-                let length = tail.len() + shape.headers - shape.ip;
-                let start = tx.heads.len();
-                tx.heads.extend_from_slice(&packet[..shape.headers]);
-                let header = &mut tx.heads[start..];
-                if !shape.udp {
-                    header[shape.ip + 13] = flags;
-                }
-                // Held against the limit before.
-                shape.set_lengths(header, length);
-                shape.set_partial(header, length);
-                let tail = index.map(|index| (index, tail));
-                (shape.vnet(at, Some((size, ecn))), 0..0, tail, packets)
-            }
-        };
-        tx.heads[start..start + VNET_HEADER].copy_from_slice(&vnet.write());
-        self.send_out(port, packets, start, body, tail, tx);
-    }
-}
-
-/// The only translated packet among the effects from one on, if there is exactly one and nothing was dropped or
-/// answered: unit and bytes.
-fn single(effects: &Effects, from: usize) -> Option<(usize, Range<usize>)> {
-    let mut found = None;
-    for effect in effects.iter().skip(from) {
-        match effect {
-            Effect::Send {
-                unit,
-                bytes,
-                translated: Some(_),
-            } if found.is_none() => found = Some((*unit, bytes.clone())),
-            Effect::Send { .. } | Effect::Drop(_) => return None,
-            _ => {}
-        }
-    }
-    found
 }
 
 fn ours(config: &GatewayConfig) -> Vec<Vec<(u32, u32)>> {
@@ -820,3 +653,6 @@ fn ours(config: &GatewayConfig) -> Vec<Vec<(u32, u32)>> {
     };
     config.xlate.units.iter().map(ranges).collect()
 }
+
+#[cfg(test)]
+mod tests;
