@@ -16,6 +16,7 @@ use crate::compiled::Compiled;
 use crate::events;
 use crate::failure::Failure;
 use crate::gateway::{open, warnings, Carrier, Setup};
+use crate::lab;
 use crate::output::Outputs;
 use crate::pcap::{Capture, Merge};
 use crate::replay::{replay, Plan};
@@ -46,6 +47,23 @@ Output files appear under their names only when the whole run succeeded.
 
 Exit codes: 0 done, 1 card, driver or disk failed or two engines differ, 2 something in the input is wrong, 130 Ctrl-C.";
 
+const LAB_EXAMPLES: &str = "\
+Examples, as root or as a user who may make user namespaces:
+  # A shell at the IPv6-only client; the IPv4-only server is 64:ff9b::192.0.2.80
+  nat64-sim lab
+
+  # Ping through the RTL in RustHDL's simulator
+  nat64-sim lab --engine rtl -- ping -c 3 64:ff9b::192.0.2.80
+
+  # A download through the compiled Verilog, captured on both sides
+  nat64-sim lab --capture out --server 'cd /usr/share && python3 -m http.server 80' -- \\
+      sh -c 'curl --retry 9 --retry-connrefused -o /dev/null http://[$SERVER]/common-licenses/GPL-3'
+
+  # Throughput of the software card
+  nat64-sim lab --engine soft --server 'iperf3 -s' -- sh -c 'sleep 1; iperf3 -c $SERVER'
+
+The exit code is the command's; 128 and the signal's number when a signal ended it.";
+
 /// The simulated NAT64 card.
 #[derive(Debug, Parser)]
 #[command(name = "nat64-sim", version, about, arg_required_else_help = true)]
@@ -64,6 +82,56 @@ enum Command {
     Serve(ServeArgs),
     /// Measure how many clocks a second an engine simulates.
     BenchEngine(BenchArgs),
+    /// A real client and a real server in namespaces, with the gateway between them.
+    #[command(after_help = LAB_EXAMPLES)]
+    Lab(LabArgs),
+}
+
+#[derive(Debug, Args)]
+struct LabArgs {
+    /// What carries the packets.
+    #[arg(long, value_enum, default_value_t = LabEngine::RtlCompiled)]
+    engine: LabEngine,
+    /// Configuration file; the worked example unless given. Port 0 keeps its MAC address, the pool is 203.0.113.0/24.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Seed of everything random, such as pool ports and the card's hash secret.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Worker threads of the software card.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    workers: usize,
+    /// The software card on TAP devices, in place of veth pairs.
+    #[arg(long)]
+    tap: bool,
+    /// Two routers with a link of this MTU between them, between client and gateway.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(1280..=1500))]
+    client_link_mtu: Option<u16>,
+    /// Two routers with a link of this MTU between them, between gateway and server.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=1500))]
+    server_link_mtu: Option<u16>,
+    /// Command run by a shell beside the server, started before the client's command; may be given more than once.
+    #[arg(long, value_name = "COMMAND")]
+    server: Vec<String>,
+    /// Directory for inside.pcapng and outside.pcapng: both directions, with the verdict on each packet that arrived.
+    #[arg(long, value_name = "DIR")]
+    capture: Option<PathBuf>,
+    /// No summary on standard error at the end.
+    #[arg(long)]
+    quiet: bool,
+    /// Command run at the client, with the server's address in $SERVER; a shell when there is none.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LabEngine {
+    /// The RustHDL core in its own simulator.
+    Rtl,
+    /// The exported Verilog, compiled by Verilator.
+    RtlCompiled,
+    /// The software card.
+    Soft,
 }
 
 #[derive(Debug, Args)]
@@ -175,7 +243,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * factor).map_err(|e| e.to_string())
 }
 
-fn interrupted() -> &'static AtomicBool {
+pub(crate) fn interrupted() -> &'static AtomicBool {
     static FLAG: OnceLock<AtomicBool> = OnceLock::new();
     FLAG.get_or_init(|| {
         // The second Ctrl-C does not wait for the run to notice. Without a handler Ctrl-C ends the process at once and
@@ -310,6 +378,28 @@ fn run_bench(args: BenchArgs) -> Result<(), Failure> {
     ))
 }
 
+fn run_lab(args: LabArgs) -> Result<u8, Failure> {
+    let engine = match args.engine {
+        LabEngine::Rtl => lab::LabEngine::Rtl,
+        LabEngine::RtlCompiled => lab::LabEngine::Compiled,
+        LabEngine::Soft => lab::LabEngine::Soft {
+            workers: args.workers,
+            tap: args.tap,
+        },
+    };
+    lab::run(&lab::LabOptions {
+        engine,
+        config: args.config,
+        seed: args.seed,
+        client_link_mtu: args.client_link_mtu,
+        server_link_mtu: args.server_link_mtu,
+        server: args.server,
+        capture: args.capture,
+        quiet: args.quiet,
+        command: args.command,
+    })
+}
+
 /// Writes to standard output; a reader that went away (`| head`) is no error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
@@ -330,6 +420,10 @@ pub fn main() -> ExitCode {
             (args.json, result)
         }
         Command::BenchEngine(args) => (args.json, run_bench(args)),
+        Command::Lab(args) => match run_lab(args) {
+            Ok(code) => return ExitCode::from(code),
+            Err(failure) => (false, Err(failure)),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

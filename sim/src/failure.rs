@@ -40,6 +40,9 @@ pub enum Failure {
     /// The served card.
     #[error(transparent)]
     Serve(#[from] crate::serve::ServeError),
+    /// The lab.
+    #[error(transparent)]
+    Lab(#[from] crate::lab::LabError),
     /// Standard input or output failed.
     #[error("{0}")]
     Pipe(std::io::Error),
@@ -60,7 +63,7 @@ impl Failure {
                     1
                 }
             }
-            Self::Output(_) | Self::Serve(_) | Self::Pipe(_) => 1,
+            Self::Output(_) | Self::Serve(_) | Self::Lab(_) | Self::Pipe(_) => 1,
             Self::Interrupted => 130,
         }
     }
@@ -75,6 +78,7 @@ impl Failure {
             Self::Output(_) => "output",
             Self::Serve(_) => "serve",
             Self::Pipe(_) => "pipe",
+            Self::Lab(_) => "lab",
             Self::Interrupted => "interrupted",
         }
     }

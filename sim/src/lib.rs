@@ -3,6 +3,7 @@
 //! ```text
 //!   cli --> replay (pcap, events, output, summary) --\
 //!       \-> stdio ------------------------------------> Device: gateway, compare
+//!        \-> lab (namespaces, TAP)
 //!                                                         |
 //!                             nat64_driver::Gateway <-----+-----> card: Wire
 //!                                       \-- SimTransport --/
@@ -22,6 +23,7 @@ pub mod failure;
 #[cfg(test)]
 mod fake;
 pub mod gateway;
+pub mod lab;
 pub mod output;
 pub mod pcap;
 pub mod pins;

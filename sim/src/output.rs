@@ -149,6 +149,24 @@ impl CaptureWriter {
     }
 }
 
+impl CaptureWriter {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When the file cannot be written or renamed.
+    pub fn finish(self) -> Result<(), OutputError> {
+        let (path, file) = self.complete()?;
+        match file.persist(&path) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(OutputError::Io {
+                path,
+                operation: "rename the finished file to this",
+                source: e.error,
+            }),
+        }
+    }
+}
+
 /// The error for what the pcapng writer refused; its error types have no public names.
 fn bad_packet(path: &Path, error: &dyn std::error::Error) -> OutputError {
     let cause = error.source().map_or_else(String::new, |cause| format!(": {cause}"));
