@@ -1,8 +1,10 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate`.
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate |
+//! bench`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod budget;
 mod daemon;
 mod fuzz;
@@ -97,6 +99,15 @@ enum Chore {
         #[arg(long, default_value_t = 200)]
         kills: u64,
     },
+    /// Measure the software card beside Tayga and write BENCHMARKS.md; as root, setup first.
+    Bench {
+        /// Times every contender is measured.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 5)]
+        seconds: u32,
+    },
 }
 
 /// Files that [`CAPTURES`] makes.
@@ -141,6 +152,7 @@ fn main() -> ExitCode {
         Chore::Mutate { only } => mutate::mutate(&root, only.as_deref()),
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
+        Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

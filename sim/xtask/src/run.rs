@@ -62,6 +62,9 @@ pub enum Error {
         /// What.
         what: String,
     },
+    /// A measurement failed.
+    #[error("{0}")]
+    Bench(String),
     /// Tools are missing and cannot be installed from here.
     #[error("missing: {packages}; {why}")]
     Tools {

@@ -1,7 +1,7 @@
 //! `cargo xtask setup`: the Debian packages that simulation and tests need, installed only when missing, and the Python
 //! packages of the tests in `.venv`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::run::{Error, Step};
@@ -69,6 +69,25 @@ const TOOLS: [(&str, Probe, &str); 14] = [
     ("binutils", Probe::Program("strip"), "makes the guest's program smaller"),
 ];
 
+/// What the lab and its tests need besides.
+const LAB_TOOLS: [(&str, Probe, &str); 8] = [
+    ("iproute2", Probe::Program("ip"), "makes the namespaces of the lab"),
+    ("iputils-ping", Probe::Program("ping"), "a client in the lab"),
+    ("curl", Probe::Program("curl"), "a client in the lab"),
+    ("iperf3", Probe::Program("iperf3"), "client and server in the lab"),
+    ("traceroute", Probe::Program("traceroute"), "a client in the lab"),
+    ("bind9-dnsutils", Probe::Program("dig"), "a client in the lab"),
+    ("dnsmasq-base", Probe::Program("dnsmasq"), "a server in the lab"),
+    (
+        "procps",
+        Probe::Program("pgrep"),
+        "finds what outlived the lab in tests",
+    ),
+];
+
+/// What benchmarks need besides.
+const BENCH_TOOLS: [(&str, Probe, &str); 1] = [("tayga", Probe::Program("tayga"), "a gateway to compare with")];
+
 impl Probe {
     fn present(&self) -> bool {
         match self {
@@ -80,7 +99,10 @@ impl Probe {
 
 fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    // Where Debian keeps programs for administrators is not in everybody's path.
+    std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .any(|folder| folder.join(name).is_file())
 }
 
 /// Whether a program runs and succeeds; it shows nothing.
@@ -105,8 +127,15 @@ const REQUIREMENTS: &str = "tests/cocotb/requirements.txt";
 
 /// Installs what is missing; does nothing when nothing is.
 pub fn setup(root: &Path) -> Result<(), Error> {
-    packages()?;
+    let tools: Vec<_> = TOOLS.iter().chain(&LAB_TOOLS).collect();
+    packages(&tools)?;
     python(root)
+}
+
+/// The same for benchmarks.
+pub fn bench(root: &Path) -> Result<(), Error> {
+    setup(root)?;
+    packages(&BENCH_TOOLS.iter().collect::<Vec<_>>())
 }
 
 /// Makes `.venv` of Debian's Python with exactly the packages of [`REQUIREMENTS`]; a copy of that file in it says that it is
@@ -135,12 +164,12 @@ fn python(root: &Path) -> Result<(), Error> {
     std::fs::write(&stamp, requirements).map_err(|error| Error::file(&stamp, error))
 }
 
-fn packages() -> Result<(), Error> {
-    let missing: Vec<_> = TOOLS.iter().filter(|(_, probe, _)| !probe.present()).collect();
+fn packages(tools: &[&(&str, Probe, &str)]) -> Result<(), Error> {
+    let missing: Vec<_> = tools.iter().filter(|(_, probe, _)| !probe.present()).collect();
     if missing.is_empty() {
         println!(
             "setup: all tools are there ({})",
-            TOOLS.map(|(package, ..)| package).join(", ")
+            tools.iter().map(|tool| tool.0).collect::<Vec<_>>().join(", ")
         );
         return Ok(());
     }
@@ -172,7 +201,7 @@ fn packages() -> Result<(), Error> {
     apt(&["update"])?;
     let install = ["install", "--yes", "--no-install-recommends"];
     apt(&install.into_iter().chain(packages.iter().copied()).collect::<Vec<_>>())?;
-    match TOOLS.iter().find(|(_, probe, _)| !probe.present()) {
+    match tools.iter().find(|(_, probe, _)| !probe.present()) {
         None => Ok(()),
         Some(_) => fail("they were installed and are still not found"),
     }
