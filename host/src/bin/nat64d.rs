@@ -32,8 +32,8 @@ Examples:
   # A card that somebody serves (nat64-sim serve, a hypervisor), and metrics for Prometheus on loopback
   nat64d --card vfio-user:/run/card.sock --metrics 127.0.0.1:9464
 
-  # Software on the interfaces that the configuration names; members of the group `noc` may look, user `ops` may clear
-  nat64d --card soft --allow read-only=@noc --allow operator=ops
+  # Members of the group `noc` may look, the user `ops` may clear
+  nat64d --card vfio:0000:03:00.0 --allow read-only=@noc --allow operator=ops
 
 Signals: TERM and INT stop it (the card keeps translating the sessions it knows), HUP puts the configuration in force
 again. Exit codes: 0 stopped, 1 it could not start, 2 something on the command line is wrong.";
