@@ -42,7 +42,7 @@ fn ask(code: &str) -> String {
 }
 
 /// Options of verilator, beside those of the interface to cocotb.
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 19] = [
     "--cc",
     "--exe",
     "-O3",
@@ -60,7 +60,8 @@ const OPTIONS: [&str; 18] = [
     "--vpi",
     "--timescale",
     "1ns/1ps",
-    "--output-split=20000",
+    "--output-split",
+    "20000",
 ];
 
 /// The names of the module's ports.
