@@ -1,6 +1,8 @@
 //! `card list | bind | unbind`: PCI devices of this machine, without the daemon.
 
 use nat64_driver::pci::{Address, Function, Sysfs, DRIVER};
+use nat64_driver::transport::identify;
+use nat64_driver::{CardSpec, OpenError};
 use serde_json::{json, Value};
 
 use super::error::CtlError;
@@ -34,22 +36,44 @@ fn to_json(function: &Function) -> Value {
 /// # Errors
 /// The PCI bus cannot be read, or output fails.
 pub fn list(out: &mut Output<'_>) -> Result<(), CtlError> {
-    list_of(&Sysfs::default(), out)
+    list_of(&Sysfs::default(), abi, out)
 }
 
-fn list_of(sysfs: &Sysfs, out: &mut Output<'_>) -> Result<(), CtlError> {
+/// Whether the card is built from the contract this program knows, as far as it can be asked now: a card that is not
+/// bound, or is in use, cannot.
+fn abi(card: &Function) -> String {
+    if card.driver.as_deref() != Some(DRIVER) {
+        return "not bound".into();
+    }
+    match identify(&CardSpec::Vfio(card.address)) {
+        Ok(identity) if identity.matches() => "matches".into(),
+        Ok(identity) => format!("differs ({:#010x})", identity.abi_hash),
+        Err(OpenError::InUse { .. }) => "in use".into(),
+        Err(OpenError::Permission { .. }) => "no permission".into(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn list_of(sysfs: &Sysfs, abi: impl Fn(&Function) -> String, out: &mut Output<'_>) -> Result<(), CtlError> {
     let cards = sysfs.cards().map_err(|why| CtlError::File {
         file: "/sys/bus/pci/devices".into(),
         why,
     })?;
-    let answer: Vec<Value> = cards.iter().map(to_json).collect();
+    let abis: Vec<String> = cards.iter().map(abi).collect();
+    let with_abi = |(card, abi): (&Function, &String)| {
+        let mut value = to_json(card);
+        value["abi"] = json!(abi);
+        value
+    };
+    let answer: Vec<Value> = cards.iter().zip(&abis).map(with_abi).collect();
     out.answer(&answer, |_| {
         if cards.is_empty() {
             return "No NAT64 card is in this machine.\n".into();
         }
         let rows: Vec<Vec<String>> = cards
             .iter()
-            .map(|card| {
+            .zip(&abis)
+            .map(|(card, abi)| {
                 let driver = card.driver.as_deref().unwrap_or("none");
                 let state = if driver == DRIVER {
                     "ready for nat64d"
@@ -61,11 +85,12 @@ fn list_of(sysfs: &Sysfs, out: &mut Output<'_>) -> Result<(), CtlError> {
                     card.name(),
                     driver.to_string(),
                     card.group.map_or_else(|| "none".into(), |group| group.to_string()),
+                    abi.clone(),
                     state.to_string(),
                 ]
             })
             .collect();
-        table(&["Address", "Name", "Driver", "IOMMU group", "State"], &rows)
+        table(&["Address", "Name", "Driver", "IOMMU group", "ABI", "State"], &rows)
     })?;
     Ok(())
 }

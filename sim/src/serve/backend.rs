@@ -9,12 +9,12 @@ use nat64_driver::{DmaMemory, HostMemory};
 use nat64_layout::{pci, Bar};
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_BAR0_REGION_INDEX,
-    VFIO_PCI_BAR2_REGION_INDEX, VFIO_PCI_BAR4_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX,
+    VFIO_PCI_BAR2_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX,
 };
 use vfio_user::{DmaMapFlags, DmaUnmapFlags, ServerBackend};
 
 use super::pump::{Event, Inlet};
-use super::space::{Change, ConfigSpace, MSIX_BAR_BYTES, MSIX_PENDING};
+use super::space::{Change, ConfigSpace};
 use crate::engine::EngineError;
 
 /// Longest read of a region: no processor reads more at once.
@@ -43,7 +43,6 @@ pub(super) struct Backend {
     files: HashMap<(u64, u64), Mapped>,
     // By first bus address: the file a piece is of.
     pieces: BTreeMap<u64, (u64, u64)>,
-    msix: Vec<u8>,
 }
 
 impl Backend {
@@ -54,7 +53,6 @@ impl Backend {
             space: ConfigSpace::new(),
             files: HashMap::new(),
             pieces: BTreeMap::new(),
-            msix: vec![0; MSIX_BAR_BYTES as usize],
         }
     }
 
@@ -126,10 +124,10 @@ const fn bar(region: u32) -> Option<(Bar, u64)> {
     }
 }
 
-/// The bytes `offset .. offset + count` of something of `size` bytes.
-fn range(offset: u64, count: usize, size: u64) -> io::Result<std::ops::Range<usize>> {
+/// Checks that the bytes `offset .. offset + count` are all in a region of `size` bytes.
+fn inside(offset: u64, count: usize, size: u64) -> io::Result<()> {
     match offset.checked_add(count as u64) {
-        Some(end) if end <= size => Ok(offset as usize..end as usize),
+        Some(end) if end <= size => Ok(()),
         _ => Err(invalid("outside of the region")),
     }
 }
@@ -146,13 +144,8 @@ impl ServerBackend for Backend {
                 Err(invalid("outside of configuration space"))
             };
         }
-        if region == VFIO_PCI_BAR4_REGION_INDEX {
-            let range = range(offset, data.len(), MSIX_BAR_BYTES.into())?;
-            data.copy_from_slice(&self.msix[range]);
-            return Ok(());
-        }
         let (bar, size) = bar(region).ok_or_else(|| invalid("no such region"))?;
-        range(offset, data.len(), size)?;
+        inside(offset, data.len(), size)?;
         if !self.space.answers() {
             // Nobody claims the access.
             data.fill(0xff);
@@ -172,16 +165,8 @@ impl ServerBackend for Backend {
             let changes = self.space.write(offset, data);
             return self.changes(changes.ok_or_else(|| invalid("outside of configuration space"))?);
         }
-        if region == VFIO_PCI_BAR4_REGION_INDEX {
-            let range = range(offset, data.len(), MSIX_BAR_BYTES.into())?;
-            // The client's copy of the table: the real one is written when it sets up interrupts. Pending bits are read only.
-            if range.end <= MSIX_PENDING as usize {
-                self.msix[range].copy_from_slice(data);
-            }
-            return Ok(());
-        }
         let (bar, size) = bar(region).ok_or_else(|| invalid("no such region"))?;
-        range(offset, data.len(), size)?;
+        inside(offset, data.len(), size)?;
         if self.space.answers() && !self.inlet.send(Event::Write(bar, offset, data.to_vec())) {
             return Err(Error::other("the card has ended"));
         }

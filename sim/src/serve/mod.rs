@@ -37,8 +37,8 @@ use rustix::io::Errno;
 use rustix::net::{connect, socket_with, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use vfio_bindings::bindings::vfio::{
     vfio_region_info, VFIO_IRQ_INFO_EVENTFD, VFIO_IRQ_INFO_NORESIZE, VFIO_PCI_BAR0_REGION_INDEX,
-    VFIO_PCI_BAR2_REGION_INDEX, VFIO_PCI_BAR4_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX,
-    VFIO_PCI_NUM_IRQS, VFIO_PCI_NUM_REGIONS, VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE,
+    VFIO_PCI_BAR2_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX, VFIO_PCI_MSIX_IRQ_INDEX, VFIO_PCI_NUM_IRQS,
+    VFIO_PCI_NUM_REGIONS, VFIO_REGION_INFO_FLAG_READ, VFIO_REGION_INFO_FLAG_WRITE,
 };
 use vfio_user::{IrqInfo, Server, ServerRegion};
 
@@ -109,7 +109,6 @@ fn regions() -> Vec<ServerRegion> {
     let size = |index| match index {
         VFIO_PCI_BAR0_REGION_INDEX => regs::BAR0_BYTES,
         VFIO_PCI_BAR2_REGION_INDEX => regs::BAR2_BYTES,
-        VFIO_PCI_BAR4_REGION_INDEX => space::MSIX_BAR_BYTES,
         VFIO_PCI_CONFIG_REGION_INDEX => pci::CONFIG_BYTES as u32,
         _ => 0,
     };

@@ -1,7 +1,7 @@
 //! Configuration space of the served card: what a board's link block shows to the host.
 //!
 //! ```text
-//!   0x000  type 0 header: BAR0 (registers, 64 KiB), BAR2 (records and tags, 8 MiB), BAR4 (MSI-X table and PBA)
+//!   0x000  type 0 header: BAR0 (registers, MSI-X table and pending bits, 64 KiB), BAR2 (records and tags, 8 MiB)
 //!   0x040  power management: D0 and D3hot, no soft reset in between
 //!   0x050  MSI-X
 //!   0x070  PCI Express endpoint: function-level reset, payload and read request sizes
@@ -12,14 +12,8 @@
 //! must be writable: without it a hypervisor finds the card in D3hot and shows its registers as 0 without a word.
 
 use nat64_layout::pci;
+use nat64_layout::pcie::{MAX_PAYLOAD, MSIX_PBA, MSIX_TABLE};
 use nat64_layout::regs::{BAR0_BYTES, BAR2_BYTES};
-
-/// Bytes of BAR4.
-pub const MSIX_BAR_BYTES: u32 = 4096;
-/// Offset of the MSI-X table in BAR4; 16 bytes a vector.
-pub const MSIX_TABLE: u32 = 0;
-/// Offset of the pending bits in BAR4.
-pub const MSIX_PENDING: u32 = 0x800;
 
 const BAR0: usize = 0x10;
 const POWER: usize = 0x40;
@@ -34,8 +28,8 @@ const SERIAL: usize = 0x100;
 const INITIATE_RESET: u16 = 1 << 15;
 /// Device control after a reset: relaxed ordering and no snoop allowed, 128-byte payloads, 512-byte read requests.
 const DEVICE_CONTROL_RESET: u16 = 0x2810;
-/// log2 of the longest payload over 128 bytes: 256.
-const MAX_PAYLOAD: u32 = 1;
+/// Max_Payload_Size Supported as Device Capabilities has it: log2 over 128 bytes.
+const PAYLOAD_SUPPORTED: u32 = (MAX_PAYLOAD / 128).ilog2();
 
 /// What a write to configuration space means for the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,9 +73,8 @@ impl ConfigSpace {
         space.set8(0x0a, pci::SUBCLASS, 0);
         space.set8(0x0b, pci::CLASS, 0);
         space.set8(0x0c, 0, 0xff); // cache line size: kept, as every PCI Express function does
-        space.bar(0, BAR0_BYTES, false);
-        space.bar(2, BAR2_BYTES, true);
-        space.bar(4, MSIX_BAR_BYTES, false);
+        space.bar(0, BAR0_BYTES);
+        space.bar(2, BAR2_BYTES);
         space.set16(0x2c, pci::SUBSYSTEM_VENDOR_ID, 0);
         space.set16(0x2e, pci::SUBSYSTEM_ID, 0);
         space.set8(0x34, POWER as u8, 0);
@@ -93,12 +86,12 @@ impl ConfigSpace {
 
         space.capability(MSIX, pci::CAP_MSIX, EXPRESS);
         space.set16(MSIX_CONTROL, pci::VECTORS as u16 - 1, 0xc000); // enable, function mask
-        space.set32(MSIX + 4, MSIX_TABLE | 4, 0);
-        space.set32(MSIX + 8, MSIX_PENDING | 4, 0);
+        space.set32(MSIX + 4, MSIX_TABLE, 0); // both in BAR0
+        space.set32(MSIX + 8, MSIX_PBA, 0);
 
         space.capability(EXPRESS, pci::CAP_EXPRESS, 0);
         space.set16(EXPRESS + 2, 2, 0); // endpoint, capability version 2
-        space.set32(EXPRESS + 4, 1 << 28 | 1 << 15 | MAX_PAYLOAD, 0); // function-level reset, role-based errors
+        space.set32(EXPRESS + 4, 1 << 28 | 1 << 15 | PAYLOAD_SUPPORTED, 0); // function-level reset, role-based errors
         space.set16(DEVICE_CONTROL, DEVICE_CONTROL_RESET, 0x7fff);
         space.set32(EXPRESS + 12, 0x0000_0011, 0); // link: 2.5 GT/s, x1
         space.set16(EXPRESS + 18, 0x0011, 0);
@@ -128,10 +121,10 @@ impl ConfigSpace {
         self.writable[at..at + 4].copy_from_slice(&writable.to_le_bytes());
     }
 
-    /// A 64-bit memory BAR; its size shows in the bits that cannot be written.
-    fn bar(&mut self, index: usize, bytes: u32, prefetchable: bool) {
+    /// A 64-bit memory BAR, not prefetchable; its size shows in the bits that cannot be written.
+    fn bar(&mut self, index: usize, bytes: u32) {
         let at = BAR0 + 4 * index;
-        self.set32(at, 1 << 2 | u32::from(prefetchable) << 3, !(bytes - 1));
+        self.set32(at, 1 << 2, !(bytes - 1));
         self.set32(at + 4, 0, u32::MAX);
     }
 
@@ -237,7 +230,7 @@ mod tests {
     #[test]
     fn bars_show_their_sizes() {
         let mut space = ConfigSpace::new();
-        for (at, bytes) in [(0x10, BAR0_BYTES), (0x18, BAR2_BYTES), (0x20, MSIX_BAR_BYTES)] {
+        for (at, bytes) in [(0x10, BAR0_BYTES), (0x18, BAR2_BYTES)] {
             assert_eq!(space.write(at, &[0xff; 8]), Some(vec![]));
             assert_eq!(!(read32(&space, at) & !0xf) + 1, bytes);
             assert_eq!(read32(&space, at + 4), u32::MAX);

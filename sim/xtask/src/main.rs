@@ -262,6 +262,22 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
         .env("NAT64_FAULT_FIRST", &first.to_string())
         .env("NAT64_FAULT_REPORT", &report.display().to_string())
         .run()?;
+    let word = |program: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(program)
+            .args(arguments)
+            .current_dir(root)
+            .output();
+        output
+            .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string())
+            .unwrap_or_default()
+    };
+    let (date, commit) = (
+        word("date", &["-u", "+%F"]),
+        word("git", &["rev-parse", "--short", "HEAD"]),
+    );
+    let text = std::fs::read_to_string(&report).map_err(|error| Error::file(&report, error))?;
+    let text = format!("cargo xtask faults --first {first} --seeds {seeds}, {date}, commit {commit}\n\n{text}");
+    std::fs::write(&report, text).map_err(|error| Error::file(&report, error))?;
     println!("the report is in {}", report.display());
     Ok(())
 }
