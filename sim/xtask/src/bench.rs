@@ -24,7 +24,7 @@ use serde_json::{json, Value};
 use crate::run::{Error, Step};
 
 /// Set in the environment of the program when it runs inside its namespaces.
-const INSIDE: &str = "NAT64_BENCH";
+pub const INSIDE: &str = "NAT64_BENCH";
 /// The page, and the figures behind it.
 const PAGE: &str = "BENCHMARKS.md";
 const FIGURES: &str = "docs/benchmarks.json";
