@@ -6,7 +6,7 @@
 //!   wait() <-- eventfds <------- set interrupts ---/
 //! ```
 //!
-//! The protocol and its dangers are in [`super::wire`]. The crate `vfio_user` has a client too; it is not used because it
+//! The protocol and its dangers are in `wire.rs`. The crate `vfio_user` has a client too; it is not used because it
 //! takes a refused mapping for success, waits for ever for the rest of an error answer, and has no timeouts.
 
 use std::io;

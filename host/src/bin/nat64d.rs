@@ -42,7 +42,7 @@ again. Exit codes: 0 stopped, 1 it could not start, 2 something on the command l
 #[derive(Debug, Parser)]
 #[command(name = "nat64d", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, sim[:ENGINE] or soft. The name is card0 when not given. May be given
+    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, `sim[:ENGINE]` or soft. The name is card0 when not given. May be given
     /// several times; cards can also be named in the configuration.
     #[arg(long = "card", value_name = "CARD")]
     cards: Vec<Given>,

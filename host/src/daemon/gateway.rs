@@ -1,6 +1,6 @@
 //! The [`Dataplane`] of one [`Gateway`]: behind a card, or on frames that somebody hands in ([`Frames`]).
 //!
-//! The card's clock is read every [`RESYNC`]; between, this machine's clock tells how far it is. Time never goes back:
+//! The card's clock is read every `RESYNC`; between, this machine's clock tells how far it is. Time never goes back:
 //! where the card's is behind what was guessed, it stands until the card is there.
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -6,7 +6,7 @@
 //!       +---------- neighbours, pools: shared, locked when something is new ---+
 //! ```
 //!
-//! A worker runs rounds: what it was asked, timers, up to [`port::BATCH`] frames of each port, what came of them; and
+//! A worker runs rounds: what it was asked, timers, up to `port::BATCH` frames of each port, what came of them; and
 //! sleeps when a round found nothing.
 
 use std::io;
@@ -157,7 +157,7 @@ impl Worker {
         &self.core
     }
 
-    /// The same, to change; frames that come of it go to [`Worker::tx`].
+    /// The same, to change; frames that come of it go to `Worker::tx`.
     pub fn core_mut(&mut self) -> (&mut Core, &mut Tx) {
         (&mut self.core, &mut self.tx)
     }
