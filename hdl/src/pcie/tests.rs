@@ -839,7 +839,7 @@ fn random_load_agrees_with_the_model_and_with_the_verilog() {
         idle: 0.3,
         stall: 0.3,
         code: 0,
-        clocks: 13_000,
+        clocks: 20_000,
         record: true,
     };
     let totals = load(1, &setup);
