@@ -80,7 +80,10 @@ impl Running {
         transport.reset().expect("reset");
         let mut card = Card::open(Box::new(transport), CardOptions::default()).expect("our card");
         let clock = (Instant::now(), card.time().expect("read"));
-        let gateway = Gateway::new(config, Some(card), 1).expect("configured");
+        let mut gateway = Gateway::new(config, Some(card), 1).expect("configured");
+        // Writes are posted, and cables are another way to the card: what is read comes after them, so that no frame meets a
+        // card that is still off.
+        gateway.card_mut().expect("one").time().expect("read");
         Self { gateway, clock }
     }
 
