@@ -1,36 +1,61 @@
-//! Writes Verilog: `emit DIRECTORY NAME...` gives `DIRECTORY/coreWIDTH.v` for a width, `DIRECTORY/endpoint.v` for `endpoint`. `cargo xtask emit` runs it.
+//! Writes Verilog: `emit DIRECTORY WIDTH|endpoint|BOARD...` gives `DIRECTORY/coreWIDTH.v` for a width in bits,
+//! `DIRECTORY/endpoint.v` for the PCI Express endpoint, and for a board `BOARD.v`, `BOARD.lpf` (constraints) and `BOARD.json` (facts). `cargo xtask emit` and `cargo xtask synth` run it.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use nat64_hdl::board::Board;
+use nat64_hdl::export;
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(directory) = arguments.next() else {
-        eprintln!("usage: emit DIRECTORY WIDTH|endpoint...");
+        eprintln!("usage: emit DIRECTORY WIDTH|endpoint|BOARD...");
         return ExitCode::from(2);
     };
-    for name in arguments {
-        let text = match name.as_str() {
-            "endpoint" => nat64_hdl::export::endpoint_verilog(),
-            width => width.parse().ok().and_then(nat64_hdl::export::core_verilog),
-        };
-        let Some(text) = text else {
+    for word in arguments {
+        if word == "--list" {
+            nat64_hdl::board::BOARDS
+                .iter()
+                .for_each(|board| println!("{:16} {}", board.name, board.what));
+            continue;
+        }
+        let Some(files) = files(&word) else {
+            let boards: Vec<&str> = nat64_hdl::board::BOARDS.iter().map(|b| b.name).collect();
             eprintln!(
-                "emit: there is no core of width {name}; {:?} or `endpoint`",
-                nat64_hdl::export::WIDTHS
+                "emit: {word} is no width ({:?}), not `endpoint` and no board ({})",
+                export::WIDTHS,
+                boards.join(", ")
             );
             return ExitCode::from(2);
         };
-        let file = match name.as_str() {
-            "endpoint" => "endpoint.v".to_string(),
-            width => format!("core{width}.v"),
-        };
-        let file = Path::new(&directory).join(file);
-        if let Err(error) = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, text)) {
-            eprintln!("emit: {}: {error}", file.display());
-            return ExitCode::FAILURE;
+        for (name, text) in files {
+            let file = Path::new(&directory).join(name);
+            if let Err(error) = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, text)) {
+                eprintln!("emit: {}: {error}", file.display());
+                return ExitCode::FAILURE;
+            }
+            println!("{}", file.display());
         }
-        println!("{}", file.display());
     }
     ExitCode::SUCCESS
+}
+
+/// Names and texts of the files of a width or a board.
+fn files(word: &str) -> Option<Vec<(String, String)>> {
+    if let Some(board) = Board::named(word) {
+        let texts = [
+            ("v", board.verilog()?),
+            ("lpf", board.constraints()),
+            ("json", board.facts()),
+        ];
+        return Some(texts.map(|(end, text)| (format!("{word}.{end}"), text)).into());
+    }
+    if word == "endpoint" {
+        return Some(vec![("endpoint.v".to_string(), export::endpoint_verilog()?)]);
+    }
+    Some(vec![(
+        format!("core{word}.v"),
+        export::core_verilog(word.parse().ok()?)?,
+    )])
 }

@@ -17,6 +17,7 @@
 
 pub mod activity;
 pub mod bits;
+pub mod board;
 pub mod cam;
 pub mod capture;
 pub mod classify;

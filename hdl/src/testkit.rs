@@ -37,12 +37,27 @@ pub struct Bench<B: Clocked> {
     lines: Vec<String>,
 }
 
-#[derive(Default)]
-struct Ports {
+/// Ports of a connected block: names and widths in bits, in the order of their declaration.
+#[derive(Debug, Default)]
+pub(crate) struct Ports {
+    /// Inputs but for the clock.
+    pub(crate) inputs: Vec<(String, usize)>,
+    /// Outputs.
+    pub(crate) outputs: Vec<(String, usize)>,
+    /// The input named `clock`.
+    pub(crate) clock: Option<String>,
     depth: usize,
-    inputs: Vec<(String, usize, String)>,
-    outputs: Vec<(String, usize, String)>,
-    clock: Option<String>,
+    /// Values in hexadecimal, in the order of `inputs`, then of `outputs`.
+    values: [Vec<String>; 2],
+}
+
+impl Ports {
+    /// Looks at a block.
+    pub(crate) fn of<B: Block>(block: &B) -> Self {
+        let mut ports = Self::default();
+        block.accept("uut", &mut ports);
+        ports
+    }
 }
 
 impl Probe for Ports {
@@ -56,15 +71,18 @@ impl Probe for Ports {
         if self.depth != 1 {
             return;
         }
+        let (list, values) = match signal.kind() {
+            AtomKind::InputParameter if name == "clock" => {
+                self.clock = Some(name.to_string());
+                return;
+            }
+            AtomKind::InputParameter => (&mut self.inputs, &mut self.values[0]),
+            AtomKind::OutputParameter => (&mut self.outputs, &mut self.values[1]),
+            _ => return,
+        };
         let literal = format!("{:x}", signal.verilog());
-        let digits = literal.rsplit('h').next().unwrap_or("0").to_string();
-        let port = (name.to_string(), signal.bits(), digits);
-        match signal.kind() {
-            AtomKind::InputParameter if name == "clock" => self.clock = Some(port.0),
-            AtomKind::InputParameter => self.inputs.push(port),
-            AtomKind::OutputParameter => self.outputs.push(port),
-            _ => {}
-        }
+        list.push((name.to_string(), signal.bits()));
+        values.push(literal.rsplit('h').next().unwrap_or("0").to_string());
     }
 }
 
@@ -100,15 +118,7 @@ impl<B: Clocked> Bench<B> {
     /// The rising edge; ports must have settled.
     pub fn edge(&mut self) {
         if self.record {
-            let mut ports = Ports::default();
-            self.uut.accept("uut", &mut ports);
-            let line: Vec<String> = ports
-                .inputs
-                .into_iter()
-                .chain(ports.outputs)
-                .map(|(_, _, v)| v)
-                .collect();
-            self.lines.push(line.join(" "));
+            self.lines.push(Ports::of(self.uut.as_ref()).values.concat().join(" "));
         }
         self.uut.toggle_clock();
         settle(self.uut.as_mut());
@@ -130,12 +140,16 @@ impl<B: Clocked> Bench<B> {
     ///
     /// Panics with the first clock and port that differ, or with what iverilog said. Needs iverilog (`cargo xtask setup`).
     pub fn agrees_with_verilog(&self, name: &str) {
-        let mut ports = Ports::default();
-        self.uut.accept("uut", &mut ports);
+        let ports = Ports::of(self.uut.as_ref());
         let clock = ports.clock.expect("the block has a clock");
-        let named = |list: Vec<(String, usize, String)>| list.into_iter().map(|(n, w, _)| (n, w)).collect::<Vec<_>>();
-        let (inputs, outputs) = (named(ports.inputs), named(ports.outputs));
-        replay_in_iverilog(name, &self.verilog(), &clock, &inputs, &outputs, &self.lines);
+        replay_in_iverilog(
+            name,
+            &self.verilog(),
+            &clock,
+            &ports.inputs,
+            &ports.outputs,
+            &self.lines,
+        );
     }
 }
 

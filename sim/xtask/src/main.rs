@@ -1,5 +1,5 @@
 //! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate |
-//! bench`.
+//! bench | synth`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ mod fuzz;
 mod mutate;
 mod run;
 mod setup;
+mod synth;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -68,6 +69,8 @@ enum Chore {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
+    /// Build a board: Verilog, synthesis, place and route with several seeds, image, manifest and report.
+    Synth(synth::Options),
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
     /// Run a fuzz target with cargo-fuzz, which is installed when it is missing, and note the result in the README of its
@@ -153,6 +156,7 @@ fn main() -> ExitCode {
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
         Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
+        Chore::Synth(options) => synth::synth(&root, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -65,6 +65,30 @@ pub enum Error {
     /// A measurement failed.
     #[error("{0}")]
     Bench(String),
+    /// A file of a tool cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Json {
+        /// File.
+        path: PathBuf,
+        /// Reason.
+        source: serde_json::Error,
+    },
+    /// Something a tool should have made is not there.
+    #[error("there is no {what}")]
+    Missing {
+        /// What.
+        what: String,
+    },
+    /// A clock is slower than it must be.
+    #[error("clock {clock} reaches {reached:.1} MHz on the worst seed, its constraint is {wanted} MHz")]
+    Timing {
+        /// Clock.
+        clock: String,
+        /// MHz.
+        reached: f64,
+        /// MHz.
+        wanted: f64,
+    },
     /// Tools are missing and cannot be installed from here.
     #[error("missing: {packages}; {why}")]
     Tools {

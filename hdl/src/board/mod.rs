@@ -1,0 +1,201 @@
+//! Boards: what stands around a core on a card, as Verilog, and what place and route must know of it.
+//!
+//! A board is described once, here: part, clocks with their constraints, pins. Its Verilog ([`Board::verilog`]), its
+//! pin and clock constraints ([`Board::constraints`]) and the tools' options come from this description;
+//! `cargo xtask synth` builds it and writes `bitstreams/NAME/`.
+//!
+//! | board | what it is for |
+//! |---|---|
+//! | `ecp5-85f` | the core at W = 64 on a harness of three pins: what the gateware reaches on the largest ECP5 |
+//! | `ecp5-85f-w128` | the same at W = 128 |
+//! | `ecp5-45f` | the same at W = 64 on the smaller part of the Versa board, no MACs |
+//!
+//! Not here: MACs and board pins of a whole card (there is none yet).
+
+mod harness;
+
+use crate::core::{Core128, Core64};
+use crate::export::STACK_BYTES;
+use crate::prelude::*;
+
+pub use harness::TOP;
+
+/// One clock of a board.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BoardClock {
+    /// Name of the port or net it enters by.
+    pub net: &'static str,
+    /// What place and route must reach, MHz.
+    pub mhz: f64,
+    /// What runs on it.
+    pub what: &'static str,
+}
+
+/// A board that `cargo xtask synth` can build.
+#[derive(Clone, Copy, Debug)]
+pub struct Board {
+    /// Name: of the command line and of the folder below `bitstreams/`.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub what: &'static str,
+    /// The maker's name of the part, with package and speed grade.
+    pub part: &'static str,
+    /// Options of nextpnr-ecp5 that name the part.
+    pub device: &'static [&'static str],
+    /// Bus width of the core, bits.
+    pub width: usize,
+    /// Two-way sessions the card's table holds.
+    pub sessions: usize,
+    /// Its clocks.
+    pub clocks: &'static [BoardClock],
+    build: fn() -> String,
+}
+
+/// 10 Gbit/s at 64 bits a clock.
+const TEN_GIGABIT: &[BoardClock] = &[BoardClock {
+    net: "clk",
+    mhz: 156.25,
+    what: "core: 64 bits a clock are 10 Gbit/s, 128 bits are 20",
+}];
+
+/// Every board.
+pub const BOARDS: &[Board] = &[
+    Board {
+        name: "ecp5-85f",
+        what: "the core at W = 64 with its streams on a harness of three pins, on the largest ECP5: the 10G timing target",
+        part: "LFE5UM5G-85F-8BG381",
+        device: &["--um5g-85k", "--package", "CABGA381", "--speed", "8"],
+        width: 64,
+        sessions: 1 << nat64_layout::RECORD_LOG2,
+        clocks: TEN_GIGABIT,
+        build: harnessed::<Core64>,
+    },
+    Board {
+        name: "ecp5-85f-w128",
+        what: "the core at W = 128 with its streams on a harness of three pins, on the largest ECP5: the 20G timing target",
+        part: "LFE5UM5G-85F-8BG381",
+        device: &["--um5g-85k", "--package", "CABGA381", "--speed", "8"],
+        width: 128,
+        sessions: 1 << nat64_layout::RECORD_LOG2,
+        clocks: TEN_GIGABIT,
+        build: harnessed::<Core128>,
+    },
+    Board {
+        name: "ecp5-45f",
+        what: "the core at W = 64 with its streams on a harness of three pins, on the part of the ECP5-5G Versa board",
+        part: "LFE5UM5G-45F-8BG381",
+        device: &["--um5g-45k", "--package", "CABGA381", "--speed", "8"],
+        width: 64,
+        sessions: 1 << nat64_layout::RECORD_LOG2,
+        clocks: TEN_GIGABIT,
+        build: harnessed::<Core64>,
+    },
+];
+
+impl Board {
+    /// The board of this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        BOARDS.iter().find(|board| board.name == name)
+    }
+
+    /// Verilog-2005 of the whole board, top module [`TOP`]; `None` when no thread can be had to build it on (a core is
+    /// larger than an ordinary stack).
+    pub fn verilog(&self) -> Option<String> {
+        let thread = std::thread::Builder::new()
+            .name("board".into())
+            .stack_size(STACK_BYTES)
+            .spawn(self.build)
+            .ok()?;
+        thread.join().ok()
+    }
+
+    /// Constraints in Lattice's preference format: one frequency for each clock. Pins are not located: the harness has no
+    /// board, and place and route chooses.
+    pub fn constraints(&self) -> String {
+        let frequency = |clock: &BoardClock| format!("FREQUENCY PORT \"{}\" {} MHZ;\n", clock.net, clock.mhz);
+        let head = format!(
+            "# {}: {}. Made from hdl/src/board; do not edit.\n",
+            self.name, self.part
+        );
+        head + &self.clocks.iter().map(frequency).collect::<String>()
+    }
+}
+
+impl Board {
+    /// What `cargo xtask synth` has to know, as JSON: name, what, part, device (options of nextpnr-ecp5), width (bits), sessions,
+    /// abi_hash, top, clocks (net, mhz, what).
+    pub fn facts(&self) -> String {
+        let quoted = |words: &[&str]| words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
+        let clock = |c: &BoardClock| {
+            format!(
+                "{{\"net\": \"{}\", \"mhz\": {:?}, \"what\": \"{}\"}}",
+                c.net, c.mhz, c.what
+            )
+        };
+        let clocks: Vec<String> = self.clocks.iter().map(clock).collect();
+        format!(
+            "{{\"name\": \"{}\", \"what\": \"{}\", \"part\": \"{}\", \"device\": [{}], \"width\": {}, \"sessions\": {}, \
+             \"abi_hash\": {}, \"top\": \"{TOP}\", \"clocks\": [{}]}}\n",
+            self.name,
+            self.what,
+            self.part,
+            quoted(self.device),
+            self.width,
+            self.sessions,
+            nat64_layout::ABI_HASH,
+            clocks.join(", ")
+        )
+    }
+}
+
+fn harnessed<B: Block + Default>() -> String {
+    let mut block = Box::<B>::default();
+    block.connect_all();
+    harness::wrap(block.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    #[test]
+    fn every_board_elaborates_without_a_warning() {
+        for board in BOARDS {
+            let text = board.verilog().expect("a board exports");
+            let file = std::env::temp_dir().join(format!("nat64-{}-{}.v", board.name, std::process::id()));
+            std::fs::write(&file, text).unwrap();
+            let out = Command::new("iverilog")
+                .args(["-g2005", "-Wall", "-t", "null", "-s", TOP])
+                .arg(&file)
+                .output()
+                .unwrap_or_else(|e| panic!("iverilog: {e}; run `cargo xtask setup`"));
+            let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+            let said: Vec<&str> = said.lines().filter(|line| !crate::testkit::tolerated(line)).collect();
+            assert!(
+                out.status.success() && said.is_empty(),
+                "{}: {}",
+                board.name,
+                said.join("\n")
+            );
+            let _ = std::fs::remove_file(&file);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_every_clock_is_constrained() {
+        for (i, board) in BOARDS.iter().enumerate() {
+            assert!(
+                BOARDS[..i].iter().all(|other| other.name != board.name),
+                "{}",
+                board.name
+            );
+            assert!(!board.clocks.is_empty(), "{}", board.name);
+            for clock in board.clocks {
+                let line = format!("FREQUENCY PORT \"{}\" {} MHZ;", clock.net, clock.mhz);
+                assert!(board.constraints().contains(&line), "{}", board.name);
+            }
+        }
+        assert!(Board::named("ecp5-85f").is_some() && Board::named("none").is_none());
+    }
+}

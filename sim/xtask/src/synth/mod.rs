@@ -1,0 +1,186 @@
+//! `cargo xtask synth --board B`: from RustHDL to an image, with the reports that say whether to trust it.
+//!
+//! ```text
+//!   emit --> BOARD.v .lpf .json --> yosys --> netlist --> nextpnr, once for each seed --> ecppack --> image
+//!                                    (stat)                (report, placement)             (best seed)
+//!                                       \-----------------------\--> manifest.toml, report.html in bitstreams/BOARD
+//! ```
+//!
+//! Everything in between is under `target/synth/BOARD`. A stage whose inputs have not changed is not run again: what it
+//! was made from is kept as a SHA-256 beside what it made, so that a build that was stopped goes on where it was. Same
+//! sources, tool versions and seed give the same image.
+
+mod facts;
+mod manifest;
+mod report;
+mod stage;
+mod tools;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::run::{Error, Step};
+use facts::{Board, Placement, Timing, Utilization};
+use manifest::Manifest;
+use stage::{sha256, Stage};
+use tools::Tools;
+
+/// Arguments of the chore.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n\n\
+    Exit code 1 when a clock misses its constraint on any of the seeds; the manifest and the report are written all the same."
+)]
+pub struct Options {
+    /// Board to build.
+    #[arg(long, required_unless_present = "list")]
+    board: Option<String>,
+    /// How many seeds place and route is tried with: 1, 2, ...
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
+    seeds: u32,
+    /// List the boards.
+    #[arg(long)]
+    list: bool,
+    /// Write manifest and report to this folder instead of bitstreams/BOARD.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+/// What place and route made of one seed.
+pub struct Seed {
+    /// The seed.
+    pub seed: u32,
+    /// Its timing.
+    pub timing: Timing,
+}
+
+/// Runs the chore.
+pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
+    let target = root.join("target/synth");
+    let name = match (&options.board, options.list) {
+        (Some(name), false) => name,
+        _ => return emit(root, &target, &["--list"]),
+    };
+    let work = target.join(name);
+    println!("== {name}: Verilog");
+    emit(root, &work, &[name])?;
+    let board = Board::read(&work.join(format!("{name}.json")))?;
+    let tools = Tools::find(root)?;
+
+    println!("== {name}: synthesis ({})", tools.yosys_version);
+    let verilog = work.join(format!("{name}.v"));
+    let netlist = work.join("netlist.json");
+    let stat = work.join("stat.json");
+    let script = format!(
+        "read_verilog {name}.v; synth_ecp5 -abc9 -top {} -json netlist.json; tee -q -o stat.json stat -json",
+        board.top
+    );
+    let verilog_hash = sha256(&verilog)?;
+    Stage::new(
+        &work,
+        "yosys",
+        &[&verilog_hash, &tools.yosys_version, &script],
+        &[&netlist, &stat],
+    )
+    .run(|log| tools.yosys(&work, &script, log))?;
+
+    let mut seeds = Vec::new();
+    let lpf = work.join(format!("{name}.lpf"));
+    let netlist_hash = sha256(&netlist)?;
+    for seed in 1..=options.seeds {
+        println!(
+            "== {name}: place and route, seed {seed} of {} ({})",
+            options.seeds, tools.nextpnr_version
+        );
+        let file = |end: &str| work.join(format!("seed{seed}{end}"));
+        let (report, config, placed) = (file(".report.json"), file(".config"), file(".placed.json"));
+        let arguments = tools::nextpnr_arguments(&board, seed, &lpf);
+        let inputs = [
+            netlist_hash.as_str(),
+            &sha256(&lpf)?,
+            &tools.nextpnr_version,
+            &arguments.join(" "),
+        ];
+        Stage::new(&work, &format!("seed{seed}"), &inputs, &[&report, &config, &placed])
+            .run(|log| tools.nextpnr(&work, seed, &arguments, log))?;
+        let timing = Timing::read(&report, &board)?;
+        println!("{}", timing.line());
+        seeds.push(Seed { seed, timing });
+    }
+
+    let best = seeds
+        .iter()
+        .max_by(|a, b| a.timing.margin().total_cmp(&b.timing.margin()));
+    let Some(best) = best else {
+        return Err(Error::Missing { what: "a seed".into() });
+    };
+    println!("== {name}: image of seed {}", best.seed);
+    let config = work.join(format!("seed{}.config", best.seed));
+    let image = work.join(format!("{name}.bit"));
+    let inputs = [sha256(&config)?, tools.nextpnr_version.clone()];
+    Stage::new(&work, "pack", &[&inputs[0], &inputs[1]], &[&image])
+        .run(|log| tools.ecppack(&work, &config, &image, log))?;
+
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| root.join("bitstreams").join(name));
+    std::fs::create_dir_all(&out).map_err(|e| Error::file(&out, e))?;
+    let utilization = Utilization::read(&work.join(format!("seed{}.report.json", best.seed)))?;
+    let placement = Placement::read(&work.join(format!("seed{}.placed.json", best.seed)))?;
+    let manifest = Manifest::new(
+        root,
+        &board,
+        &tools,
+        &seeds,
+        best.seed,
+        &utilization,
+        &verilog_hash,
+        &sha256(&image)?,
+    )
+    .with_history(&out.join("manifest.toml"));
+    manifest.write(&out.join("manifest.toml"))?;
+    report::write(
+        &out.join("report.html"),
+        &manifest,
+        &board,
+        &seeds,
+        &utilization,
+        &placement,
+    )?;
+    let registers = out.join("registers.json");
+    std::fs::copy(root.join("hdl/layout/registers.json"), &registers).map_err(|e| Error::file(&registers, e))?;
+    println!("== {}", out.join("manifest.toml").display());
+    for clock in &manifest.clocks {
+        println!(
+            "{}: worst of {} seeds {:.1} MHz, best {:.1} MHz, constraint {} MHz: {}",
+            clock.net,
+            seeds.len(),
+            clock.worst_mhz,
+            clock.best_mhz,
+            clock.constraint_mhz,
+            if clock.met { "met" } else { "MISSED" }
+        );
+    }
+    match manifest.clocks.iter().find(|clock| !clock.met) {
+        None => Ok(()),
+        Some(clock) => Err(Error::Timing {
+            clock: clock.net.clone(),
+            reached: clock.worst_mhz,
+            wanted: clock.constraint_mhz,
+        }),
+    }
+}
+
+fn emit(root: &Path, directory: &Path, words: &[&str]) -> Result<(), Error> {
+    let directory = directory.display().to_string();
+    let program = ["run", "--quiet", "--package", "nat64-hdl", "--example", "emit", "--"];
+    let arguments: Vec<&str> = program
+        .into_iter()
+        .chain([directory.as_str()])
+        .chain(words.iter().copied())
+        .collect();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    Step::new(cargo, &arguments, root).run()
+}
