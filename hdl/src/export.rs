@@ -3,6 +3,7 @@
 use crate::prelude::*;
 
 use crate::core::{Core128, Core512, Core64};
+use crate::mac::port::RgmiiPort;
 use crate::pcie::Endpoint64;
 
 /// Name of the top module in the exported text (RustHDL gives no choice).
@@ -32,6 +33,11 @@ pub fn endpoint_verilog() -> Option<String> {
     on_a_large_stack(text::<Endpoint64>)
 }
 
+/// A network port of 1 Gbit/s (from the double data rate registers of RGMII to the core's streams) as Verilog-2005.
+pub fn rgmii_port_verilog() -> Option<String> {
+    on_a_large_stack(text::<RgmiiPort>)
+}
+
 /// Builds on a thread of its own, because a core is larger than an ordinary stack.
 fn on_a_large_stack(build: fn() -> String) -> Option<String> {
     let thread = std::thread::Builder::new()
@@ -58,9 +64,14 @@ mod tests {
             (|_| endpoint_verilog()) as fn(usize) -> Option<String>,
             64,
         );
+        let port = (
+            "rgmii_port".to_string(),
+            (|_| rgmii_port_verilog()) as fn(usize) -> Option<String>,
+            64,
+        );
         cores
             .into_iter()
-            .chain([endpoint])
+            .chain([endpoint, port])
             .map(|(name, make, width)| (name, make(width).expect("it exports")))
     }
 

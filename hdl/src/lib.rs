@@ -30,6 +30,7 @@ pub mod export;
 pub mod hash;
 pub mod ingress;
 pub mod inject;
+pub mod mac;
 pub mod parse;
 pub mod pcie;
 pub mod prelude;

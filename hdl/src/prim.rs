@@ -118,6 +118,16 @@ pub trait Clocked: Block + Edge {
     }
 }
 
+/// A block whose parts run on clocks of their own, as test benches step it.
+pub trait Domains: Block {
+    /// Names of its clock inputs.
+    const CLOCKS: &'static [&'static str];
+
+    /// The rising edge of one of [`Domains::CLOCKS`]; inputs must have settled. Edges of several clocks without settling in
+    /// between are at the same moment.
+    fn edge_of(&mut self, clock: usize);
+}
+
 /// A register with power-on value zero.
 #[derive(Clone, Debug)]
 pub struct Reg<T: Synth> {

@@ -45,7 +45,7 @@ const TOOLS: [(&str, Probe, &str); 14] = [
     (
         "python3-venv",
         Probe::Module("ensurepip"),
-        "holds the root complex model that the endpoint is tested against",
+        "holds the models that endpoint and network ports are tested against",
     ),
     ("g++", Probe::Program("g++"), "compiles what verilator makes"),
     ("make", Probe::Program("make"), "compiles what verilator makes"),
