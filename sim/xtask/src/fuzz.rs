@@ -23,8 +23,6 @@ use crate::run::Error;
 const CARGO_FUZZ: &str = "0.13.2";
 /// Most bytes of one target's committed corpus.
 const MOST_BYTES: u64 = 230_000;
-/// Longest input.
-const MAX_LENGTH: &str = "-max_len=2048";
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -33,6 +31,8 @@ pub enum Target {
     Parser,
     /// Bytes as a translator's life: configuration, packets, time, operators.
     Step,
+    /// Bytes as texts and commands of the configuration language.
+    Config,
 }
 
 impl Target {
@@ -40,6 +40,7 @@ impl Target {
         match self {
             Self::Parser => "parser",
             Self::Step => "step",
+            Self::Config => "config",
         }
     }
 
@@ -47,6 +48,23 @@ impl Target {
     const fn folder(self) -> &'static str {
         match self {
             Self::Parser | Self::Step => "driver/xlate/fuzz",
+            Self::Config => "host/fuzz",
+        }
+    }
+
+    /// Longest input, as an option of libFuzzer.
+    const fn max_length(self) -> &'static str {
+        match self {
+            Self::Parser | Self::Step => "-max_len=2048",
+            Self::Config => "-max_len=4096",
+        }
+    }
+
+    /// Words that its inputs are made of, as an option of libFuzzer.
+    const fn dictionary(self) -> Option<&'static str> {
+        match self {
+            Self::Parser | Self::Step => None,
+            Self::Config => Some("-dict=host/fuzz/config.dict"),
         }
     }
 }
@@ -148,13 +166,14 @@ pub fn fuzz(root: &Path, targets: &[Target], seconds: u32, minimise: bool) -> Re
         let working = root.join("target/fuzz").join(target.name());
         std::fs::create_dir_all(&working).map_err(|error| Error::file(&working, error))?;
         let time = format!("-max_total_time={seconds}");
-        let options = [
-            &time,
-            MAX_LENGTH,
+        let mut options = vec![
+            &time[..],
+            target.max_length(),
             "-timeout=20",
             "-rss_limit_mb=1024",
             "-print_final_stats=1",
         ];
+        options.extend(target.dictionary());
         let report = run(root, target, &[&working, &committed], &options)?;
         if minimise {
             replace_corpus(root, target, &committed, &working)?;
@@ -194,7 +213,7 @@ fn replace_corpus(root: &Path, target: Target, committed: &Path, working: &Path)
         root,
         target,
         &[&fresh, working, committed],
-        &["-set_cover_merge=1", MAX_LENGTH],
+        &["-set_cover_merge=1", target.max_length()],
     )?;
     let mut files = files(&fresh)?;
     files.sort_by_key(|file| (file.1, file.0.clone()));
