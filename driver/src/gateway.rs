@@ -703,6 +703,7 @@ impl Gateway {
                 unit,
                 bytes,
                 translated,
+                ..
             } => {
                 if let Some(direction) = translated {
                     self.stats.translated[*direction as usize] += 1;

@@ -113,7 +113,7 @@ const BURST: usize = 32;
 /// read, as a card would: a packet read right behind the write would wait for the write.
 #[inline(never)] // `cargo xtask budget` counts inside of it
 fn translate(nat: &mut Nat64, unit: usize, heads: &[[u8; 48]], size: usize, rounds: usize, way: Way) -> f64 {
-    let mut effects = Effects::new();
+    let mut effects = Effects::scattered();
     let mut packets = vec![vec![7; size]; BURST];
     let begin = cpu_time();
     for _ in 0..rounds {
@@ -194,7 +194,7 @@ fn bench_translate(group: &str, sessions: usize, rounds: usize, limit: f64, want
 /// Sets up a session with each packet; nanoseconds for each.
 #[inline(never)] // `cargo xtask budget` counts inside of it
 fn set_up(nat: &mut Nat64, begin: Time, packets: &[Vec<u8>], way: Way) -> f64 {
-    let mut effects = Effects::new();
+    let mut effects = Effects::scattered();
     let start = cpu_time();
     for (burst, packets) in packets.chunks(BURST).enumerate() {
         let now = begin + (burst * BURST) as u64 * 1000;
@@ -278,6 +278,10 @@ fn bench_memory(sessions: usize) {
 }
 
 fn main() {
+    // As the daemon does.
+    if let Err(error) = nat64_xlate::pages::ask_for_large_pages() {
+        eprintln!("small pages: {error}");
+    }
     // cargo adds flags of its own.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = Wanted {

@@ -58,7 +58,7 @@ impl Eq for Key6 {}
 impl Key6 {
     #[inline]
     pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
-        let client = u128::from(self.client.0);
+        let client = u128::from_ne_bytes(self.client.0.octets());
         let (kind, term, unit) = match self.scope {
             Scope::ServiceSet => (0, 0, 0),
             Scope::Term => (1, self.term, self.unit),
@@ -69,9 +69,9 @@ impl Key6 {
             None => (0, 0, 0),
         };
         let place = u64::from(self.service_set) | u64::from(term) << 16 | u64::from(unit) << 32;
+        let kinds = self.protocol as u64 | kind << 4 | any << 8;
         let ends = u64::from(address) << 32 | u64::from(port) << 16 | u64::from(self.client.1);
-        let kinds = self.protocol as u64 | kind << 8 | any << 16;
-        keys.words([client as u64, (client >> 64) as u64, place, ends], kinds, 3)
+        keys.words([client, u128::from(place | kinds << 48) << 64 | u128::from(ends)])
     }
 }
 
@@ -90,7 +90,8 @@ impl Key4 {
     #[inline]
     pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
         let pool = u64::from(u32::from(self.pool.0)) << 16 | u64::from(self.pool.1);
-        keys.words([pool | u64::from(self.service_set) << 48], self.protocol as u64, 1)
+        let kinds = u64::from(self.service_set) | (self.protocol as u64) << 16;
+        keys.words([u128::from(kinds) << 64 | u128::from(pool)])
     }
 }
 
@@ -206,6 +207,12 @@ impl Bibs {
         self.slab.prefetch(slot);
     }
 
+    /// Asks for the bucket of a key, without waiting for it.
+    #[inline]
+    pub(crate) fn prefetch6(&self, key: &Key6) {
+        self.six.prefetch(key.hash(&self.keys), Segment::first);
+    }
+
     /// Adds a binding neither of whose sides exists yet (the caller looked).
     pub fn insert(&mut self, bib: Bib) -> u32 {
         let six = bib.six.hash(&self.keys);
@@ -215,8 +222,12 @@ impl Bibs {
     /// As [`Bibs::insert`], with the hash of the IPv6 side.
     pub(crate) fn insert_hashed(&mut self, bib: Bib, six: u64) -> u32 {
         let four = bib.four().hash(&self.keys);
-        // Its bucket is the one nobody has looked at yet.
-        self.four.prefetch(four, Segment::first);
+        // Ports are given one after another most of the time: this is where the next binding will be.
+        let next = Key4 {
+            pool: (bib.pool.0, bib.pool.1.wrapping_add(1)),
+            ..bib.four()
+        };
+        self.four.prefetch(next.hash(&self.keys), Segment::first);
         self.counts[bib.six.protocol as usize - 1] += 1;
         let slot = self.slab.insert(bib);
         self.six.insert(six, slot);
@@ -226,29 +237,21 @@ impl Bibs {
 
     /// Takes a binding out; its port goes back when the entry is dropped.
     pub fn remove(&mut self, slot: u32) -> Option<Bib> {
-        let hashes = self.hashes(slot)?;
-        self.remove_hashed(slot, hashes)
-    }
-
-    /// The hashes of a binding's sides: IPv6, IPv4.
-    pub(crate) fn hashes(&self, slot: u32) -> Option<(u64, u64)> {
-        let bib = self.slab.get(slot)?;
-        Some((bib.six.hash(&self.keys), bib.four().hash(&self.keys)))
-    }
-
-    /// As [`Bibs::remove`], with the [`Bibs::hashes`] of the binding.
-    pub(crate) fn remove_hashed(&mut self, slot: u32, (six, four): (u64, u64)) -> Option<Bib> {
         let bib = self.slab.remove(slot)?;
         self.counts[bib.six.protocol as usize - 1] -= 1;
-        let found = (self.six.remove(six, slot), self.four.remove(four, slot));
+        let found = (self.six.remove(slot), self.four.remove(slot));
         debug_assert_eq!(found, (true, true), "binding {slot} is indexed by its sides");
         Some(bib)
     }
 
-    /// Asks for the buckets a binding with these [`Bibs::hashes`] is in, without waiting for them.
-    pub(crate) fn prefetch_buckets(&self, (six, four): (u64, u64)) {
-        self.six.prefetch(six, Segment::first);
-        self.four.prefetch(four, Segment::first);
+    /// Takes a binding out of which only the lease matters.
+    #[inline(always)]
+    pub(crate) fn remove_lease(&mut self, slot: u32) -> Option<Lease> {
+        let (lease, protocol) = self.slab.free(slot, |bib| (bib.lease.take(), bib.six.protocol))?;
+        self.counts[protocol as usize - 1] -= 1;
+        self.six.remove(slot);
+        self.four.remove(slot);
+        lease
     }
 
     /// The binding with this number.

@@ -20,12 +20,16 @@ pub struct SessionId {
 /// One thing to do, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Send an IP packet out of a unit; the bytes are `effects.bytes(range)`.
+    /// Send an IP packet out of a unit; the bytes are `effects.bytes(bytes)`, and behind them, in a list that is
+    /// [`Effects::scattered`], `packet[rest]` of the packet that was given.
     Send {
         /// Unit to send on.
         unit: usize,
         /// Where the packet lies in the arena.
         bytes: Range<usize>,
+        /// What follows is this part of the packet that was given. Always empty but in a list that is
+        /// [`Effects::scattered`].
+        rest: Range<usize>,
         /// The packet is a translated one (not an error or probe of ours), and in which direction.
         translated: Option<Direction>,
     },
@@ -102,7 +106,12 @@ pub enum Event {
 #[derive(Clone, Debug, Default)]
 pub struct Effects {
     list: Vec<Effect>,
+    /// The packets, and behind them bytes of no meaning.
     arena: Vec<u8>,
+    /// Bytes of the arena that are packets.
+    used: usize,
+    /// What a translated packet has in common with the one that was given is left where it is.
+    scattered: bool,
     /// Length of `list` after each packet of a batch.
     ends: Vec<usize>,
 }
@@ -113,10 +122,21 @@ impl Effects {
         Self::default()
     }
 
+    /// An empty list for who has the packets that are given when the effects are performed: of a translated packet whose
+    /// payload stays as it is only the headers are written, and [`Effect::Send`] tells where the rest lies. So a long packet
+    /// costs no more than a short one. The arena's part has all of the IP header and the first 20 bytes of a TCP header, or
+    /// all of a UDP header.
+    pub fn scattered() -> Self {
+        Self {
+            scattered: true,
+            ..Self::default()
+        }
+    }
+
     /// Forgets everything, keeps the memory.
     pub fn clear(&mut self) {
         self.list.clear();
-        self.arena.clear();
+        self.used = 0;
         self.ends.clear();
     }
 
@@ -156,11 +176,14 @@ impl Effects {
 
     /// Adds a `Send` whose packet `build` appends to the arena.
     pub fn send_with(&mut self, unit: usize, translated: Option<Direction>, build: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.arena.len();
+        let start = self.used;
+        self.arena.truncate(start);
         build(&mut self.arena);
+        self.used = self.arena.len();
         self.list.push(Effect::Send {
             unit,
-            bytes: start..self.arena.len(),
+            bytes: start..self.used,
+            rest: 0..0,
             translated,
         });
     }
@@ -175,8 +198,10 @@ impl Effects {
         translated: Option<Direction>,
         build: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut start = self.arena.len();
+        let mut start = self.used;
+        self.arena.truncate(start);
         build(&mut self.arena)?;
+        self.used = self.arena.len();
         let lengths = crate::packet::lengths(&self.arena[start..]);
         for length in lengths {
             let bytes = start..start + length;
@@ -184,31 +209,56 @@ impl Effects {
             self.list.push(Effect::Send {
                 unit,
                 bytes,
+                rest: 0..0,
                 translated,
             });
         }
         Ok(())
     }
 
-    /// Adds a `Send` of a translated packet, a header and what is behind it; returns the latter, to be corrected.
+    /// Adds a `Send` of a translated packet: its headers, and `packet[rest]`.
     #[inline(always)]
-    pub(crate) fn send_headed<const N: usize>(
+    pub(crate) fn send_headed<const IP: usize, const TRANSPORT: usize>(
         &mut self,
         unit: usize,
         direction: Direction,
-        header: &[u8; N],
-        payload: &[u8],
-    ) -> &mut [u8] {
-        let start = self.arena.len();
-        self.arena.extend_from_slice(header);
-        self.arena.extend_from_slice(payload);
-        let end = self.arena.len();
+        headers: (&[u8; IP], &[u8; TRANSPORT]),
+        packet: &[u8],
+        rest: Range<usize>,
+    ) {
+        let start = self.used;
+        let mut end = start + IP + TRANSPORT;
+        let mut left = rest;
+        if self.scattered {
+            if self.arena.len() < end {
+                self.enlarge(end);
+            }
+            if let Some((ip, behind)) = self.arena.get_mut(start..end).and_then(<[u8]>::split_first_chunk_mut) {
+                *ip = *headers.0;
+                if let Some(transport) = behind.first_chunk_mut() {
+                    *transport = *headers.1;
+                }
+            }
+        } else {
+            self.arena.truncate(start);
+            self.arena.extend_from_slice(headers.0);
+            self.arena.extend_from_slice(headers.1);
+            self.arena.extend_from_slice(packet.get(left).unwrap_or_default());
+            (left, end) = (0..0, self.arena.len());
+        }
+        self.used = end;
         self.list.push(Effect::Send {
             unit,
             bytes: start..end,
+            rest: left,
             translated: Some(direction),
         });
-        self.arena.get_mut(start + N..).unwrap_or_default()
+    }
+
+    /// Makes the arena longer than `end`, so that it is seldom too short.
+    #[cold]
+    fn enlarge(&mut self, end: usize) {
+        self.arena.resize(2 * end.max(2048), 0);
     }
 
     /// Adds a `Send` of these bytes.

@@ -16,9 +16,17 @@
 //! and moving them reads the segment alone, for the hashes are stored: no packet pays for more than some 50
 //! microseconds, and a packet does not look at the records of others.
 //!
+//! Taking a slot out is to forget its tag: its entry stays, stale, in a bucket that nobody looks at. No look-up is misled by
+//! it, for the caller says which slot is the right one, and a slot that is free or another's is not. Room is made of stale
+//! entries where some is needed: in a full bucket, and in all buckets of a segment before it grows. So who ends a million
+//! sessions touches one byte for each of their entries, and no bucket. (A stale entry whose slot is in use again, with the
+//! same tag, passes for a live one until the slot is taken out again. That is one of 255, and costs its place only.)
+//!
 //! The tables know nothing of keys: the caller gives a keyed hash and says which slot is the right one.
 
 use prefetch_index::prefetch_index;
+
+use crate::slab::Chunks;
 
 /// No slot: the largest number a slot may not have.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -162,13 +170,52 @@ impl Bucket {
         })
     }
 
+    /// Frees the entries that are stale; how many.
+    fn clean(&mut self, tags: &Tags) -> usize {
+        let mut count = 0;
+        for (at, &slot) in self.slots.iter().enumerate() {
+            let tag = self.hashes[at];
+            if tag != 0 && tags.get(slot) != tag {
+                self.hashes[at] = 0;
+                count += 1;
+            }
+        }
+        count
+    }
+}
+
+/// By slot, the tag of its entry; 0 where there is none.
+#[derive(Clone, Debug, Default)]
+struct Tags(Chunks<u8>);
+
+impl Tags {
     #[inline]
-    fn remove(&mut self, hash: Stored, slot: u32) -> bool {
-        let Some(at) = self.find(hash, |other| other == slot) else {
-            return false;
-        };
-        self.hashes[at] = 0;
-        true
+    fn get(&self, slot: u32) -> u8 {
+        self.0.get(slot).copied().unwrap_or(0)
+    }
+
+    /// Sets the tag of a slot; returns what it was.
+    #[inline]
+    fn set(&mut self, slot: u32, tag: u8) -> u8 {
+        match self.0.get_mut(slot) {
+            Some(place) => std::mem::replace(place, tag),
+            None if tag == 0 => 0,
+            None => self.add(slot, tag),
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, slot: u32, tag: u8) -> u8 {
+        while self.0.len() < slot as usize {
+            self.0.push(0);
+        }
+        self.0.push(tag);
+        0
+    }
+
+    #[inline]
+    fn is_stale(&self, (hash, slot): (Stored, u32)) -> bool {
+        self.get(slot) != hash.tag()
     }
 }
 
@@ -209,24 +256,40 @@ impl Segment {
         }
     }
 
-    fn insert(&mut self, hash: Stored, slot: u32) {
-        if self.used * 10 >= self.buckets.len() * ENTRIES * 9 {
-            self.grow();
+    /// Adds an entry, whose tag is among `tags`.
+    fn insert(&mut self, hash: Stored, slot: u32, tags: &Tags) {
+        let places = self.buckets.len() * ENTRIES;
+        if self.used * 10 >= places * 9 {
+            for bucket in &mut self.buckets {
+                self.used -= bucket.clean(tags);
+            }
+            // So much room that it is not soon needed again.
+            if self.used * 4 >= places * 3 {
+                self.grow(tags);
+            }
         }
         let mut homeless = (hash, slot);
-        while let Err(left) = self.place(homeless) {
+        while let Err(left) = self.place(homeless, tags) {
             homeless = left;
-            self.grow();
+            self.grow(tags);
         }
         self.used += 1;
     }
 
     /// Places an entry, or gives back the one that found no place.
-    fn place(&mut self, entry: (Stored, u32)) -> Result<(), (Stored, u32)> {
+    fn place(&mut self, entry: (Stored, u32), tags: &Tags) -> Result<(), (Stored, u32)> {
         let (mut hash, mut slot) = entry;
         let (first, second) = (self.first(hash), self.second(hash));
         if self.buckets[first].put(hash, slot) || self.buckets[second].put(hash, slot) {
             return Ok(());
+        }
+        for at in [first, second] {
+            let freed = self.buckets[at].clean(tags);
+            if freed > 0 {
+                self.used -= freed;
+                self.buckets[at].put(hash, slot);
+                return Ok(());
+            }
         }
         let mut at = second;
         for turn in 0..MOVES {
@@ -245,24 +308,26 @@ impl Segment {
         Err((hash, slot))
     }
 
-    /// A quarter more buckets, and more if the entries do not fit.
-    fn grow(&mut self) {
+    /// A quarter more buckets, and more if the entries do not fit. What is stale is left behind.
+    fn grow(&mut self, tags: &Tags) {
         let mut count = self.buckets.len() * 5 / 4 + 1;
         loop {
             let mut larger = Self {
                 buckets: vec![Bucket::EMPTY; count],
-                used: self.used,
+                used: 0,
             };
             let all = self.buckets.iter().flat_map(Bucket::entries);
+            let all = all.filter(|&entry| !tags.is_stale(entry));
             // Most entries go to the first place, which costs little; the others follow once all of these are there.
             let mut others = Vec::new();
             for (hash, slot) in all {
                 let first = larger.first(hash);
+                larger.used += 1;
                 if !larger.buckets[first].put(hash, slot) {
                     others.push((hash, slot));
                 }
             }
-            if others.into_iter().all(|entry| larger.place(entry).is_ok()) {
+            if others.into_iter().all(|entry| larger.place(entry, tags).is_ok()) {
                 *self = larger;
                 return;
             }
@@ -276,6 +341,7 @@ impl Segment {
 pub(crate) struct Index {
     /// A power of two of them.
     segments: Vec<Segment>,
+    tags: Tags,
     used: usize,
 }
 
@@ -285,6 +351,7 @@ impl Index {
         let count = most.div_ceil(SEGMENT).next_power_of_two().clamp(1, 1 << 16);
         Self {
             segments: vec![Segment::default(); count],
+            tags: Tags::default(),
             used: 0,
         }
     }
@@ -329,31 +396,26 @@ impl Index {
     }
 
     /// Adds a slot that is not there.
+    #[inline]
     pub fn insert(&mut self, hash: u64, slot: u32) {
-        let segment = self.segment(hash);
-        self.segments[segment].insert(Stored::new(hash), slot);
+        let (segment, stored) = (self.segment(hash), Stored::new(hash));
+        self.tags.set(slot, stored.tag());
+        self.segments[segment].insert(stored, slot, &self.tags);
         self.used += 1;
     }
 
-    /// Takes a slot out that was added with this hash. `false`: it was not.
-    pub fn remove(&mut self, hash: u64, slot: u32) -> bool {
-        let segment = self.segment(hash);
-        let segment = &mut self.segments[segment];
-        if segment.buckets.is_empty() {
-            return false;
-        }
-        let hash = Stored::new(hash);
-        let (first, second) = (segment.first(hash), segment.second(hash));
-        let found = segment.buckets[first].remove(hash, slot) || segment.buckets[second].remove(hash, slot);
-        segment.used -= usize::from(found);
-        self.used -= usize::from(found);
-        found
+    /// Takes a slot out. `false`: it was not there.
+    #[inline(always)]
+    pub fn remove(&mut self, slot: u32) -> bool {
+        let was = self.tags.set(slot, 0) != 0;
+        self.used -= usize::from(was);
+        was
     }
 
     /// Takes all slots out.
     pub fn clear(&mut self) {
         self.segments.fill(Segment::default());
-        self.used = 0;
+        (self.tags, self.used) = (Tags::default(), 0);
     }
 
     /// Slots.
@@ -389,20 +451,20 @@ mod tests {
                     index.insert(hash, slot);
                     model.insert(slot, hash);
                 } else if let Some((&old, &hash)) = model.iter().choose(&mut rng) {
-                    assert!(index.remove(hash, old), "seed {seed}");
-                    assert!(!index.remove(hash, old), "seed {seed}");
+                    assert_eq!(index.find(hash, |other| other == old), Some(old), "seed {seed}");
+                    assert!(index.remove(old), "seed {seed}");
+                    assert!(!index.remove(old), "seed {seed}");
                     model.remove(&old);
                 }
                 assert_eq!(index.len(), model.len(), "seed {seed}");
             }
             for (&slot, &hash) in &model {
                 assert_eq!(index.find(hash, |other| other == slot), Some(slot), "seed {seed}");
+                // One that is stale may be in front of it.
                 let first = index.candidate(hash);
-                assert!(
-                    first == NONE || Stored::new(model[&first]) == Stored::new(hash),
-                    "seed {seed}"
-                );
-                found += u32::from(first != NONE);
+                let known = model.get(&first).map(|&hash| Stored::new(hash));
+                assert!(known.is_none_or(|known| known == Stored::new(hash)), "seed {seed}");
+                found += u32::from(known.is_some());
                 all += 1;
                 assert_eq!(index.find(!hash, |other| other == slot), None, "seed {seed}");
             }
@@ -412,8 +474,50 @@ mod tests {
                 "seed {seed}"
             );
         }
-        // Another entry of the bucket has the same tag in 1 case of 70.
-        assert!(found * 100 > all * 95, "{found} of {all}");
+        // Another entry of the bucket has the same tag in 1 case of 70, and here hashes are few.
+        assert!(found * 100 > all * 80, "{found} of {all}");
+    }
+
+    /// Entries come and go, and their slots are used again: each is found as long as it is there, and a table that holds
+    /// what it held before does not grow for what is gone.
+    #[test]
+    fn stale_entries_are_in_nobodys_way() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let mut index = Index::new(1 << 14);
+        let mut live: Vec<u64> = (0..10_000).map(|_| rng.random()).collect();
+        for (slot, &hash) in live.iter().enumerate() {
+            index.insert(hash, slot as u32);
+        }
+        for round in 0..60 {
+            for _ in 0..10_000 {
+                let slot = rng.random_range(0..live.len());
+                assert!(index.remove(slot as u32), "round {round}");
+                live[slot] = rng.random();
+                index.insert(live[slot], slot as u32);
+            }
+            for (slot, &hash) in live.iter().enumerate() {
+                let found = index.find(hash, |other| live.get(other as usize) == Some(&hash));
+                assert_eq!(found, Some(slot as u32), "round {round}");
+            }
+            assert_eq!(index.len(), live.len());
+        }
+        let places = index
+            .segments
+            .iter()
+            .map(|segment| segment.buckets.len() * ENTRIES)
+            .sum::<usize>();
+        assert!(
+            places < live.len() * 3 / 2,
+            "{places} places for {} entries",
+            live.len()
+        );
+        let used = index.segments.iter().map(|segment| segment.used).sum::<usize>();
+        let entries = index
+            .segments
+            .iter()
+            .flat_map(|segment| &segment.buckets)
+            .flat_map(Bucket::entries);
+        assert_eq!(used, entries.count());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod icmp_error;
 mod index;
 pub mod keyed;
 pub mod packet;
+pub mod pages;
 pub mod policy;
 pub mod pool;
 pub mod rfc6052;

@@ -99,13 +99,13 @@ impl Pref64 {
     }
 
     /// Whether an address lies in the prefix.
-    #[inline]
+    #[inline(always)]
     pub fn contains(&self, address: Ipv6Addr) -> bool {
         (u128::from(address) ^ self.address) & self.mask == 0
     }
 
     /// The IPv6 address that stands for `address`.
-    #[inline]
+    #[inline(always)]
     pub fn embed(&self, address: Ipv4Addr) -> Ipv6Addr {
         let v4 = u128::from(u32::from(address));
         let bits = if self.length == 96 {
@@ -122,7 +122,7 @@ impl Pref64 {
     }
 
     /// The IPv4 address in an address of the prefix; `None` outside of it.
-    #[inline]
+    #[inline(always)]
     pub fn extract(&self, address: Ipv6Addr) -> Option<Ipv4Addr> {
         if !self.contains(address) {
             return None;

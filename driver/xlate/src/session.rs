@@ -33,17 +33,32 @@ pub struct Tuple6 {
 impl Tuple6 {
     #[inline(always)]
     pub(crate) fn hash(&self, keys: &Keyed) -> u64 {
-        let client = u128::from(self.client.0);
-        let ports = u64::from(self.client.1) << 16 | u64::from(self.remote.1);
-        let remote = u64::from(u32::from(self.remote.0)) << 32 | ports;
-        let place = self.protocol as u64 | u64::from(self.unit) << 8 | u64::from(self.prefix) << 24;
-        keys.words([client as u64, (client >> 64) as u64, remote], place, 5)
+        let ports = (self.client.1, self.remote.1);
+        let place = (self.unit, self.prefix, self.protocol);
+        // As it lies in memory: any order of bytes serves.
+        let client = u128::from_ne_bytes(self.client.0.octets());
+        hash_words(keys, client, u32::from_ne_bytes(self.remote.0.octets()), ports, place)
     }
 }
 
+/// [`Tuple6::hash`] of client and server as words that lie in memory as the addresses do, their ports, unit, prefix and
+/// protocol.
+#[inline(always)]
+pub(crate) fn hash_words(
+    keys: &Keyed,
+    client: u128,
+    remote: u32,
+    ports: (u16, u16),
+    (unit, prefix, protocol): (u16, u16, Protocol),
+) -> u64 {
+    let remote = u64::from(remote) << 32 | u64::from(ports.0) << 16 | u64::from(ports.1);
+    let place = protocol as u64 | u64::from(unit) << 8 | u64::from(prefix) << 24;
+    keys.words([client, u128::from(place) << 64 | u128::from(remote)])
+}
+
 fn hash_remote(keys: &Keyed, bib: u32, remote: (Ipv4Addr, u16)) -> u64 {
-    let address = u64::from(u32::from(remote.0));
-    keys.words([u64::from(bib) << 32 | address], u64::from(remote.1), 2)
+    let remote = u128::from(u32::from(remote.0)) << 16 | u128::from(remote.1);
+    keys.words([u128::from(bib) << 64 | remote])
 }
 
 /// What is true of a session.
@@ -61,13 +76,15 @@ impl Flags {
     pub const PERMITS: Self = Self(8);
     /// It is found by the index of servers, not by walking the sessions of its binding.
     const INDEXED: Self = Self(16);
+    /// Those with which its end is more than that of itself and its binding.
+    pub const SPECIAL: Self = Self(Self::INBOUND.0 | Self::PERMITS.0 | Self::INDEXED.0);
 
     /// Sets or clears one.
     pub fn set(&mut self, flag: Self, value: bool) {
         self.0 = if value { self.0 | flag.0 } else { self.0 & !flag.0 };
     }
 
-    /// Whether one is set.
+    /// Whether it is set; of several, whether any is.
     pub const fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
     }
@@ -224,11 +241,6 @@ impl Sessions {
         self.links.prefetch(slot);
     }
 
-    /// The hash of a session's IPv6 tuple.
-    pub(crate) fn hash6(&self, bibs: &Bibs, slot: u32) -> Option<u64> {
-        Some(tuple6(bibs, self.slab.get(slot)?)?.hash(&self.keys))
-    }
-
     /// The session of a binding with a server.
     #[inline]
     pub fn find_remote(&self, bibs: &Bibs, bib: u32, remote: (Ipv4Addr, u16)) -> Option<u32> {
@@ -309,18 +321,11 @@ impl Sessions {
 
     /// Takes a session out; its binding, which is still there, loses it from its list.
     pub fn remove(&mut self, bibs: &mut Bibs, slot: u32) -> Option<Session> {
-        let hash = self.hash6(bibs, slot)?;
-        self.remove_hashed(bibs, slot, hash)
-    }
-
-    /// As [`Sessions::remove`], with the hash of the IPv6 tuple.
-    pub(crate) fn remove_hashed(&mut self, bibs: &mut Bibs, slot: u32, hash: u64) -> Option<Session> {
         let session = self.slab.remove(slot)?;
-        let found = self.six.remove(hash, slot);
+        let found = self.six.remove(slot);
         debug_assert!(found, "session {slot} is indexed by its tuple");
         if session.flags.has(Flags::INDEXED) {
-            self.remote
-                .remove(hash_remote(&self.keys, session.bib, session.remote), slot);
+            self.remote.remove(slot);
         }
         let links = self.links.get_mut(slot)?;
         links.generation = links.generation.wrapping_add(1);
@@ -339,6 +344,16 @@ impl Sessions {
             }
         }
         Some(session)
+    }
+
+    /// Takes a session out that is the only one of its binding, which goes with it.
+    #[inline(always)]
+    pub(crate) fn remove_only(&mut self, slot: u32) {
+        self.slab.free(slot, |_| ());
+        self.six.remove(slot);
+        if let Some(links) = self.links.get_mut(slot) {
+            links.generation = links.generation.wrapping_add(1);
+        }
     }
 
     /// The session with this number.

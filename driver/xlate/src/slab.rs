@@ -165,6 +165,17 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Drops an entry where it lies, and returns what was to be kept of it.
+    #[inline(always)]
+    pub(crate) fn free<R>(&mut self, slot: u32, keep: impl FnOnce(&mut T) -> R) -> Option<R> {
+        let place = self.places.get_mut(slot)?;
+        let kept = keep(place.entry_mut()?);
+        *place = Place::Free(self.free);
+        self.free = slot;
+        self.used -= 1;
+        Some(kept)
+    }
+
     /// The entry with this number.
     #[inline]
     pub fn get(&self, slot: u32) -> Option<&T> {

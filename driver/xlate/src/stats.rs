@@ -4,6 +4,7 @@ use nat64_layout::{Direction, Reason};
 
 use crate::config::Config;
 use crate::pool::Usage;
+use crate::session::Session;
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,19 @@ pub struct TermStats {
     /// Traffic of the sessions that ended, as far as the translator saw it, by direction (index: [`Direction`]). What
     /// living sessions carry stands in them.
     pub ended: [Traffic; 2],
+}
+
+impl TermStats {
+    /// A session of the term ended.
+    #[inline(always)]
+    pub(crate) fn close(&mut self, session: &Session) {
+        self.closed += 1;
+        self.sessions -= 1;
+        for (ended, (packets, bytes)) in self.ended.iter_mut().zip(session.packets.iter().zip(&session.bytes)) {
+            ended.packets += packets;
+            ended.bytes += bytes;
+        }
+    }
 }
 
 /// Counters of a service set.

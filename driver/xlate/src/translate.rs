@@ -217,7 +217,7 @@ pub(crate) const MORE4: u16 = 0x2000;
 
 /// An IPv4 header with its checksum.
 #[allow(clippy::too_many_arguments)] // the fields of the header, in their order
-#[inline]
+#[inline(always)]
 pub(crate) fn build4(
     tos: u8,
     total: u16,
@@ -228,22 +228,17 @@ pub(crate) fn build4(
     src: Ipv4Addr,
     dst: Ipv4Addr,
 ) -> [u8; IPV4_HEADER] {
-    // Made as words, and summed as words in the order of memory: reading back bytes just written would wait for them.
+    // Made as words of memory, and summed as such: reading back bytes just written would wait for them.
     let front = 0x45 << 56 | u64::from(tos) << 48 | u64::from(total) << 32 | u64::from(ident) << 16 | u64::from(flags);
-    let front = front.to_be_bytes();
-    let words = u64::from_le_bytes(front);
-    let sum = (words >> 32)
-        + (words & 0xffff_ffff)
-        + u64::from(u16::from_le_bytes([ttl, protocol]))
-        + checksum::sum4_raw(src.octets())
-        + checksum::sum4_raw(dst.octets());
+    let front = front.swap_bytes();
+    let middle = u64::from(ttl) | u64::from(protocol) << 8 | checksum::sum4_raw(src.octets()) << 32;
+    let last = u32::from_le_bytes(dst.octets());
+    let half = |word: u64| (word >> 32) + (word & 0xffff_ffff);
+    let sum = checksum::finish(half(front) + half(middle) + u64::from(last));
     let mut header = [0; IPV4_HEADER];
-    header[..8].copy_from_slice(&front);
-    header[8] = ttl;
-    header[9] = protocol;
-    header[10..12].copy_from_slice(&checksum::finish(sum).to_le_bytes());
-    header[12..16].copy_from_slice(&src.octets());
-    header[16..20].copy_from_slice(&dst.octets());
+    header[..8].copy_from_slice(&front.to_le_bytes());
+    header[8..16].copy_from_slice(&(middle | u64::from(sum) << 16).to_le_bytes());
+    header[16..].copy_from_slice(&last.to_le_bytes());
     header
 }
 
@@ -268,7 +263,7 @@ fn header6(packet: &Packet4<'_>, to: &To6, options: &Options6) -> [u8; IPV6_HEAD
 }
 
 /// An IPv6 header without flow label.
-#[inline]
+#[inline(always)]
 pub(crate) fn build6(
     traffic_class: u8,
     length: u16,
@@ -277,12 +272,13 @@ pub(crate) fn build6(
     src: Ipv6Addr,
     dst: Ipv6Addr,
 ) -> [u8; IPV6_HEADER] {
+    let front = 6 << 60
+        | u64::from(traffic_class) << 52
+        | u64::from(length) << 16
+        | u64::from(protocol) << 8
+        | u64::from(hop_limit);
     let mut header = [0; IPV6_HEADER];
-    header[0] = 0x60 | traffic_class >> 4;
-    header[1] = traffic_class << 4;
-    header[4..6].copy_from_slice(&length.to_be_bytes());
-    header[6] = protocol;
-    header[7] = hop_limit;
+    header[..8].copy_from_slice(&front.to_be_bytes());
     header[8..24].copy_from_slice(&src.octets());
     header[24..40].copy_from_slice(&dst.octets());
     header

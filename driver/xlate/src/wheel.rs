@@ -1,28 +1,36 @@
 //! Hierarchical timing wheel: exact deadlines in nanoseconds, O(1) arming and disarming.
 //!
 //! ```text
-//!  level 10 ... level 1        level 0
-//!  [64 slots]   [64 slots]     [64 slots of 1 ns]
-//!                64 ns each
+//!  level 4 ... level 1           level 0                the run
+//!  [1024 slots]  [1024 slots]    [1024 slots of 2^20 ns]   timers of the 2^20 ns in which the wheel stands, in order
+//!                 of 1.07 s       (about a millisecond)
 //! ```
 //!
-//! A timer sits on the level of the highest 6-bit digit in which its deadline differs from the wheel's position, in
-//! the slot of that digit. The position moves only to times that no armed deadline precedes; a slot it enters is
-//! spread over the levels below. So a timer changes level at most ten times in its life, a slot of level 0 holds
-//! one single deadline, and timers come out in the order of their deadlines (equal ones in the order of arming,
-//! as long as they were never on different levels).
+//! A timer sits on the level of the highest 10-bit digit in which the millisecond of its deadline differs from that of the
+//! wheel's position, in the slot of that digit. The position moves only to times that no armed deadline precedes; a slot it
+//! enters is spread over the levels below, and one of level 0 is sorted into the run, from which timers come out. So a timer
+//! changes its place two or three times in its life, and timers come out in the order of their deadlines (equal ones in the
+//! order of arming, as long as they were never on different levels).
 //!
-//! Timers are named by the caller's slot numbers; the wheel keeps sixteen bytes for each number and allocates
-//! nothing else. It knows nothing of what a timer means.
+//! Timers are named by the caller's slot numbers; the wheel keeps sixteen bytes for each number, and the run for those that
+//! are due within a millisecond. It knows nothing of what a timer means.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::effect::Time;
 
-const BITS: u32 = 6;
+/// Width of a slot of level 0, as a power of two of nanoseconds.
+const GRAIN: u32 = 20;
+const BITS: u32 = 10;
 const SLOTS: usize = 1 << BITS;
-const LEVELS: usize = 64usize.div_ceil(BITS as usize);
+const WORDS: usize = SLOTS / 64;
+const LEVELS: usize = (64 - GRAIN).div_ceil(BITS) as usize;
 const NONE: u32 = u32::MAX;
 /// Value of `Node::previous` that marks a timer as not armed.
 const IDLE: u32 = u32::MAX;
+/// Value of `Node::previous` that marks a timer as one of the run; its `next` is the number of its entry.
+const RUNS: u32 = u32::MAX - 1;
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -41,13 +49,41 @@ impl Node {
 
 #[derive(Clone, Debug)]
 struct Level {
+    /// Bit i: word i of `used` is not 0.
+    summary: u16,
     /// Bit i: slot i holds a timer.
-    used: u64,
-    /// First timer of each slot; the lists are circular, so its `previous` is the last.
-    heads: [u32; SLOTS],
+    used: [u64; WORDS],
+    /// First timer of each slot; the lists are circular, so its `previous` is the last. Empty until there was a timer.
+    heads: Vec<u32>,
     /// No timer of the slot is due before this. Exact until the earliest one is disarmed.
-    earliest: [Time; SLOTS],
+    earliest: Vec<Time>,
 }
+
+impl Level {
+    /// The first slot at or behind `from` that holds a timer.
+    fn next(&self, from: usize) -> Option<usize> {
+        let word = from / 64;
+        let here = self.used.get(word)? & (u64::MAX << (from % 64));
+        if here != 0 {
+            return Some(word * 64 + here.trailing_zeros() as usize);
+        }
+        let behind = u32::from(self.summary) & (u32::MAX << word << 1);
+        let word = behind.trailing_zeros() as usize;
+        Some(word * 64 + self.used.get(word)?.trailing_zeros() as usize)
+    }
+
+    fn clear(&mut self, slot: usize) {
+        self.heads[slot] = NONE;
+        self.used[slot / 64] &= !(1 << (slot % 64));
+        if self.used[slot / 64] == 0 {
+            self.summary &= !(1 << (slot / 64));
+        }
+    }
+}
+
+/// A timer of the run: when it is due, the number of the entry, the timer. One that was disarmed or armed anew since has
+/// another number, and does not count.
+type Entry = (Time, u32, u32);
 
 /// See the module documentation.
 #[derive(Clone, Debug)]
@@ -58,6 +94,13 @@ pub struct Wheel {
     used: u16,
     nodes: Vec<Node>,
     armed: usize,
+    /// In order, from `at` on.
+    run: Vec<Entry>,
+    at: usize,
+    /// Those that were armed for the run when later ones were in it.
+    late: BinaryHeap<Reverse<Entry>>,
+    /// Number of the next entry of the run.
+    entries: u32,
 }
 
 impl Default for Wheel {
@@ -70,9 +113,10 @@ impl Wheel {
     /// An empty wheel at time 0.
     pub fn new() -> Self {
         let level = Level {
-            used: 0,
-            heads: [NONE; SLOTS],
-            earliest: [0; SLOTS],
+            summary: 0,
+            used: [0; WORDS],
+            heads: Vec::new(),
+            earliest: Vec::new(),
         };
         Self {
             position: 0,
@@ -80,6 +124,10 @@ impl Wheel {
             used: 0,
             nodes: Vec::new(),
             armed: 0,
+            run: Vec::new(),
+            at: 0,
+            late: BinaryHeap::new(),
+            entries: 0,
         }
     }
 
@@ -94,6 +142,7 @@ impl Wheel {
     }
 
     /// The deadline of `timer`; `None` when it is not armed.
+    #[inline]
     pub fn deadline(&self, timer: u32) -> Option<Time> {
         self.nodes
             .get(timer as usize)
@@ -114,6 +163,7 @@ impl Wheel {
     }
 
     /// Disarms `timer`; no effect when it is not armed.
+    #[inline]
     pub fn disarm(&mut self, timer: u32) {
         if self.deadline(timer).is_some() {
             self.unlink(timer);
@@ -124,41 +174,104 @@ impl Wheel {
     /// No timer is due before this time; `None` when none is armed. It is the next deadline itself unless the timer
     /// that had it was disarmed, and then never later than the next.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.first_slot().map(|(level, slot)| self.levels[level].earliest[slot])
+        if self.armed == 0 {
+            return None;
+        }
+        let run = self.run.get(self.at).map(|entry| entry.0);
+        let late = self.late.peek().map(|entry| entry.0 .0);
+        match (run, late) {
+            (Some(run), Some(late)) => Some(run.min(late)),
+            (None, None) => self.first_slot().map(|(level, slot)| self.levels[level].earliest[slot]),
+            (run, late) => run.or(late),
+        }
     }
 
     /// Takes the timer with the earliest deadline out of the wheel, if that is not after `until`.
+    #[inline]
     pub fn pop(&mut self, until: Time) -> Option<(u32, Time)> {
         loop {
-            let (level, slot) = self.first_slot()?;
-            let earliest = self.levels[level].earliest[slot];
-            if earliest > until {
+            let Some(&(deadline, entry, timer)) = self.run.get(self.at) else {
+                if !self.late.is_empty() {
+                    if let Some(popped) = self.pop_late(until)? {
+                        return Some(popped);
+                    }
+                    continue;
+                }
+                if !self.next_run(until) {
+                    return None;
+                }
+                continue;
+            };
+            if self.late.peek().is_some_and(|late| late.0 .0 < deadline) {
+                if let Some(popped) = self.pop_late(until)? {
+                    return Some(popped);
+                }
+                continue;
+            }
+            if deadline > until {
                 return None;
             }
-            let timer = self.levels[level].heads[slot];
-            let node = self.nodes[timer as usize];
-            // Alone in its slot, a timer need not go through the levels below.
-            let alone = node.next == timer && node.deadline == earliest;
-            if level == 0 || alone {
-                // Before the position moves: it tells where the timer is linked.
-                self.disarm(timer);
+            self.at += 1;
+            if self.take(entry, timer, deadline) {
+                return Some((timer, deadline));
             }
-            // `earliest` is in the slot, no deadline precedes it, and it is not after `until`.
-            self.position = self.position.max(earliest);
-            if level == 0 || alone {
-                return Some((timer, earliest));
-            }
-            self.spread(level, slot);
         }
+    }
+
+    /// The first of the late ones: `None` if it is due after `until`, `Some(None)` if it does not count.
+    #[cold]
+    fn pop_late(&mut self, until: Time) -> Option<Option<(u32, Time)>> {
+        let &Reverse((deadline, entry, timer)) = self.late.peek()?;
+        if deadline > until {
+            return None;
+        }
+        self.late.pop();
+        Some(self.take(entry, timer, deadline).then_some((timer, deadline)))
+    }
+
+    /// Takes an entry of the run out. `false`: it does not count.
+    #[inline]
+    fn take(&mut self, entry: u32, timer: u32, deadline: Time) -> bool {
+        let node = &mut self.nodes[timer as usize];
+        let counts = node.previous == RUNS && node.next == entry;
+        if counts {
+            node.previous = IDLE;
+            self.armed -= 1;
+            self.position = self.position.max(deadline);
+        }
+        counts
+    }
+
+    /// Moves on towards the next timers, where the run is over. `false`: none is due by `until`.
+    fn next_run(&mut self, until: Time) -> bool {
+        let Some((level, slot)) = self.first_slot() else {
+            return false;
+        };
+        let earliest = self.levels[level].earliest[slot];
+        if earliest > until {
+            return false;
+        }
+        self.run.clear();
+        (self.at, self.entries) = (0, 0);
+        // `earliest` is in the slot, no deadline precedes it, and it is not after `until`.
+        self.position = self.position.max(earliest);
+        self.spread(level, slot);
+        true
     }
 
     /// Every armed timer whose deadline is not after `until`, in no order.
     pub fn for_each_due(&self, until: Time, mut f: impl FnMut(u32, Time)) {
+        let late = self.late.iter().map(|entry| entry.0);
+        for (deadline, entry, timer) in self.run.iter().skip(self.at).copied().chain(late) {
+            let node = self.nodes[timer as usize];
+            if deadline <= until && node.previous == RUNS && node.next == entry {
+                f(timer, deadline);
+            }
+        }
         for level in &self.levels {
-            let mut used = level.used;
-            while used != 0 {
-                let slot = used.trailing_zeros() as usize;
-                used &= used - 1;
+            let mut from = 0;
+            while let Some(slot) = level.next(from) {
+                from = slot + 1;
                 if level.earliest[slot] > until {
                     // Later slots of this level are later altogether.
                     break;
@@ -179,76 +292,75 @@ impl Wheel {
         }
     }
 
-    /// Up to `most` timers that are likely to come out of [`Wheel::pop`] next, none of them due after `until`: a slot's
-    /// timers are not in order until it is spread. Returns how many it gave to `f`.
-    pub fn upcoming(&self, until: Time, most: usize, mut f: impl FnMut(u32)) -> usize {
-        let mut count = 0;
-        let mut levels = self.used;
-        while levels != 0 {
-            let level = &self.levels[levels.trailing_zeros() as usize];
-            levels &= levels - 1;
-            let mut used = level.used;
-            while used != 0 {
-                let slot = used.trailing_zeros() as usize;
-                used &= used - 1;
-                if level.earliest[slot] > until {
-                    return count;
-                }
-                let head = level.heads[slot];
-                let mut timer = head;
-                loop {
-                    let node = &self.nodes[timer as usize];
-                    if count == most {
-                        return count;
-                    }
-                    if node.deadline <= until {
-                        f(timer);
-                        count += 1;
-                    }
-                    timer = node.next;
-                    if timer == head {
-                        break;
-                    }
-                }
-            }
-        }
-        count
+    /// Up to `most` timers that are likely to come out of [`Wheel::pop`] behind the next `from`, none of them due after
+    /// `until`: those of the run, if there is one.
+    #[inline]
+    pub fn upcoming(&self, until: Time, from: usize, most: usize) -> impl Iterator<Item = u32> + '_ {
+        let from = self.run.len().min(self.at + from);
+        let run = &self.run[from..self.run.len().min(from + most)];
+        run.iter()
+            .take_while(move |entry| entry.0 <= until)
+            .map(|entry| entry.2)
     }
 
     fn first_slot(&self) -> Option<(usize, usize)> {
         // The slots of a level lie within the current slot of the level above, so the lowest used level is the first.
-        if self.used == 0 {
-            return None;
-        }
         let level = self.used.trailing_zeros() as usize;
-        Some((level, self.levels[level].used.trailing_zeros() as usize))
+        Some((level, self.levels.get(level)?.next(0)?))
     }
 
-    fn place(&self, deadline: Time) -> (usize, usize) {
-        let level = ((deadline ^ self.position) | 1).ilog2() / BITS;
-        (level as usize, (deadline >> (level * BITS)) as usize % SLOTS)
+    /// Level and slot of a deadline; `None`: the run.
+    #[inline]
+    fn place(&self, deadline: Time) -> Option<(usize, usize)> {
+        let differs = (deadline ^ self.position) >> GRAIN;
+        let level = differs.checked_ilog2()? / BITS;
+        Some((level as usize, (deadline >> (GRAIN + level * BITS)) as usize % SLOTS))
     }
 
+    #[inline]
     fn link(&mut self, timer: u32) {
         let deadline = self.nodes[timer as usize].deadline;
-        let (level, slot) = self.place(deadline);
-        self.used |= 1 << level;
-        let level = &mut self.levels[level];
-        if level.used & 1 << slot == 0 {
-            level.used |= 1 << slot;
+        let Some((at, slot)) = self.place(deadline) else {
+            self.run(timer, deadline);
+            return;
+        };
+        self.used |= 1 << at;
+        let level = &mut self.levels[at];
+        if level.heads.is_empty() {
+            (level.heads, level.earliest) = (vec![NONE; SLOTS], vec![0; SLOTS]);
+        }
+        let head = level.heads[slot];
+        if head == NONE {
+            level.used[slot / 64] |= 1 << (slot % 64);
+            level.summary |= 1 << (slot / 64);
             level.heads[slot] = timer;
             level.earliest[slot] = deadline;
-            self.nodes[timer as usize].next = timer;
-            self.nodes[timer as usize].previous = timer;
+            let node = &mut self.nodes[timer as usize];
+            (node.next, node.previous) = (timer, timer);
         } else {
             level.earliest[slot] = level.earliest[slot].min(deadline);
-            let head = level.heads[slot];
-            let tail = self.nodes[head as usize].previous;
+            let tail = std::mem::replace(&mut self.nodes[head as usize].previous, timer);
             self.nodes[tail as usize].next = timer;
-            self.nodes[head as usize].previous = timer;
-            self.nodes[timer as usize].next = head;
-            self.nodes[timer as usize].previous = tail;
+            let node = &mut self.nodes[timer as usize];
+            (node.next, node.previous) = (head, tail);
         }
+    }
+
+    /// Makes a timer one of the run.
+    fn run(&mut self, timer: u32, deadline: Time) {
+        if self.at == self.run.len() && self.late.is_empty() {
+            self.run.clear();
+            self.at = 0;
+        }
+        let entry = self.entries;
+        self.entries = entry.wrapping_add(1);
+        if self.late.is_empty() && self.run.last().is_none_or(|last| last.0 <= deadline) {
+            self.run.push((deadline, entry, timer));
+        } else {
+            self.late.push(Reverse((deadline, entry, timer)));
+        }
+        let node = &mut self.nodes[timer as usize];
+        (node.next, node.previous) = (entry, RUNS);
     }
 
     fn unlink(&mut self, timer: u32) {
@@ -257,12 +369,18 @@ impl Wheel {
             next,
             previous,
         } = self.nodes[timer as usize];
-        let (at, slot) = self.place(deadline);
+        self.nodes[timer as usize].previous = IDLE;
+        if previous == RUNS {
+            // Its entry does not count any more.
+            return;
+        }
+        let Some((at, slot)) = self.place(deadline) else {
+            return;
+        };
         let level = &mut self.levels[at];
         if next == timer {
-            level.used &= !(1 << slot);
-            level.heads[slot] = NONE;
-            if level.used == 0 {
+            level.clear(slot);
+            if level.summary == 0 {
                 self.used &= !(1 << at);
             }
         } else {
@@ -272,27 +390,42 @@ impl Wheel {
                 level.heads[slot] = next;
             }
         }
-        self.nodes[timer as usize].previous = IDLE;
     }
 
-    /// Empties the slot the position has just entered into the levels below.
-    fn spread(&mut self, level: usize, slot: usize) {
-        let head = self.levels[level].heads[slot];
-        self.levels[level].used &= !(1 << slot);
-        self.levels[level].heads[slot] = NONE;
-        if self.levels[level].used == 0 {
-            self.used &= !(1 << level);
+    /// Empties the slot the position has just entered into the levels below, or into the run.
+    fn spread(&mut self, at: usize, slot: usize) {
+        let level = &mut self.levels[at];
+        let head = level.heads[slot];
+        level.clear(slot);
+        if level.summary == 0 {
+            self.used &= !(1 << at);
         }
         let last = self.nodes[head as usize].previous;
         let mut timer = head;
-        loop {
-            let next = self.nodes[timer as usize].next;
-            self.link(timer);
-            if timer == last {
-                break;
+        if at > 0 {
+            loop {
+                let next = self.nodes[timer as usize].next;
+                self.link(timer);
+                if timer == last {
+                    return;
+                }
+                timer = next;
             }
-            timer = next;
         }
+        let (nodes, mut entry) = (&mut self.nodes, self.entries);
+        let mut left = Some(timer);
+        self.run.extend(std::iter::from_fn(|| {
+            let timer = left?;
+            let node = &mut nodes[timer as usize];
+            let next = std::mem::replace(&mut node.next, entry);
+            node.previous = RUNS;
+            left = (timer != last).then_some(next);
+            entry = entry.wrapping_add(1);
+            Some((node.deadline, entry.wrapping_sub(1), timer))
+        }));
+        self.entries = entry;
+        // Mostly they are in order.
+        self.run.sort_unstable();
     }
 }
 
@@ -364,9 +497,12 @@ mod tests {
                         assert_eq!(due, want, "seed {seed}");
                         let mut next = BTreeSet::new();
                         let most = rng.random_range(0..20);
-                        let count = wheel.upcoming(now, most, |timer| assert!(next.insert(timer), "seed {seed}"));
-                        assert_eq!((next.len(), count), (count, want.len().min(most)), "seed {seed}");
-                        assert!(next.is_subset(&want), "seed {seed}");
+                        next.extend(
+                            wheel
+                                .upcoming(now, 0, most)
+                                .filter(|&timer| wheel.deadline(timer).is_some_and(|at| at <= now)),
+                        );
+                        assert!(next.len() <= most && next.is_subset(&want), "seed {seed}");
                         while let Some((timer, deadline)) = wheel.pop(now) {
                             by_time.retain(|_, timers| !timers.is_empty());
                             let (&first, timers) = by_time.iter_mut().next().expect("model has one too");

@@ -91,6 +91,9 @@ fn octal(text: &str) -> Result<u32, String> {
 }
 
 fn main() -> ExitCode {
+    if let Err(error) = nat64_xlate::pages::ask_for_large_pages() {
+        eprintln!("warning: tables are in small pages: {error}");
+    }
     let arguments = Arguments::parse();
     let mut access = Access::default();
     for allow in &arguments.allow {

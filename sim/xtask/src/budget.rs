@@ -123,6 +123,8 @@ fn count(program: &Path, case: &Case) -> Result<f64, Error> {
     let text = output(
         Command::new("valgrind")
             .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", &toggle])
+            // Told what to do with pages, the benchmark does not start anew, which valgrind would not follow.
+            .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
             .arg(program)
             .args([case.bench, &case.rounds.to_string()]),
     )?;

@@ -15,11 +15,11 @@
 //! the activity of, tells [`Nat64::touch`], then advances. A caller without one advances before each step.
 
 mod adopt;
-mod ahead;
 mod answers;
 mod batch;
 mod chosen;
 mod drain;
+mod ends;
 mod explain;
 mod four;
 mod plain;
@@ -47,7 +47,7 @@ use crate::shard::Shard;
 use crate::stats::Stats;
 use crate::tcp::State;
 use crate::wheel::Wheel;
-use ahead::Ahead;
+use ends::Ended;
 use syns::Syns;
 
 pub use adopt::{AdoptError, CardSession};
@@ -133,7 +133,7 @@ pub struct Nat64 {
     /// IPv4 Identification of the last packet that got one from us.
     ident: u16,
     stats: Stats,
-    ahead: Ahead,
+    ended: Ended,
     /// Tuple of the packet in hand and its hash, when there is no session for it.
     absent: Option<(Tuple6, u64)>,
     /// Packets between the two translations of a hairpin, and errors of ours.
@@ -247,7 +247,7 @@ impl Nat64 {
             errors: RateLimit::new(config.limits.icmp_errors_per_second),
             ident: Random::new(seed ^ 0x6e61_7436_3436_3436).draw() as u16,
             stats: Stats::new(config),
-            ahead: Ahead::default(),
+            ended: Ended::default(),
             absent: None,
             scratch: Vec::new(),
             events: Vec::new(),
@@ -269,10 +269,7 @@ impl Nat64 {
     ///
     /// Where several packets are at hand, [`Nat64::step_batch`] does the same in less time.
     pub fn step(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) {
-        let plain = self.read(unit, packet);
-        let hint = self.hint(&plain);
-        self.prefetch(hint);
-        if !self.carry(now, &plain, hint, packet, effects) {
+        if !self.step_plain(now, unit, packet, effects) {
             self.step_in_full(now, unit, packet, effects);
         }
     }

@@ -6,24 +6,27 @@
 //!  carry  state                -> counters, stamp, one Send           (or nothing at all: `false`)
 //! ```
 //!
+//! A UDP packet that is plain but for its session begins one, and goes on as if it had been there.
+//!
 //! The short way decides nothing that [`Nat64::step_in_full`] does not decide, it only asks fewer questions: a packet for
 //! which any of the others could matter is left to it. `tests/batch.rs` holds both against each other.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Direction, Protocol};
 
 use super::answers::next_ident;
-use super::six::is_host6;
+use super::six::{is_host6, Way6};
+use super::state::Outbound;
 use super::Nat64;
 use crate::bib::{Key4, NONE};
 use crate::checksum;
 use crate::effect::{Effects, Time};
 use crate::index::Index;
-use crate::packet::{addr4, addr6, be16, proto, IPV4_HEADER, IPV6_HEADER, TCP_FIN, TCP_RST, TCP_SYN};
-use crate::policy::is_host4;
-use crate::session::Tuple6;
-use crate::translate::{build4, build6, never_zero, DF4, MIN_MTU6, TCP_CHECKSUM, UDP_CHECKSUM};
+use crate::packet::{addr4, addr6, be16, proto, Packet6, IPV4_HEADER, IPV6_HEADER, TCP_FIN, TCP_RST, TCP_SYN};
+use crate::policy::{is_host4, PlainServer};
+use crate::session::{hash_words, Tuple6};
+use crate::translate::{build4, build6, never_zero, DF4, MIN_MTU6, UDP_CHECKSUM};
 
 /// Flags of a segment that may change the state of a session.
 const EVENTFUL: u8 = TCP_SYN | TCP_FIN | TCP_RST;
@@ -43,15 +46,61 @@ pub(super) enum Plain {
     Other,
 }
 
-/// See [`Plain::Six`].
+/// See [`Plain::Six`]. Addresses are words as they lie in memory: nothing is asked of them here but whether they are equal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plain6 {
-    pub tuple: Tuple6,
-    /// Of `tuple`.
+    client: u128,
+    client_port: u16,
+    remote: u32,
+    remote_port: u16,
+    unit: u16,
+    prefix: u16,
+    protocol: Protocol,
+    /// Of the tuple.
     pub hash: u64,
     set: u16,
     /// Bytes behind the IPv6 header.
     length: u16,
+}
+
+impl Plain6 {
+    fn tuple(&self) -> Tuple6 {
+        Tuple6 {
+            protocol: self.protocol,
+            unit: self.unit,
+            prefix: self.prefix,
+            client: (Ipv6Addr::from(self.client.to_ne_bytes()), self.client_port),
+            remote: (Ipv4Addr::from(self.remote.to_ne_bytes()), self.remote_port),
+        }
+    }
+
+    /// As a packet without a session, which went to `destination`.
+    fn outbound(&self, destination: Ipv6Addr) -> Outbound {
+        let Tuple6 { client, remote, .. } = self.tuple();
+        Outbound {
+            unit: self.unit,
+            service_set: self.set,
+            prefix: self.prefix,
+            protocol: self.protocol,
+            client,
+            destination: (destination, self.remote_port),
+            remote,
+        }
+    }
+}
+
+/// Sixteen bytes of a header at `at`, as a word.
+#[inline(always)]
+fn word6<const N: usize>(header: &[u8; N], at: usize) -> u128 {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&header[at..at + 16]);
+    u128::from_ne_bytes(bytes)
+}
+
+/// Four bytes of a header at `at`, as a word.
+#[inline(always)]
+fn word4<const N: usize>(header: &[u8; N], at: usize) -> u32 {
+    u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
 }
 
 /// See [`Plain::Four`].
@@ -63,6 +112,16 @@ pub(super) struct Plain4 {
     remote: (Ipv4Addr, u16),
     /// Bytes behind the IPv4 header.
     length: u16,
+}
+
+/// What came of a packet that was to be carried.
+enum Carried {
+    /// It was.
+    Yes,
+    /// It goes the long way; nothing was changed.
+    No,
+    /// The hint leads to another's session; nothing was changed.
+    NotHere,
 }
 
 /// The protocol of a transport header that asks no questions.
@@ -85,40 +144,78 @@ fn protocol_of(number: u8, transport: &[u8]) -> Option<Protocol> {
     }
 }
 
-/// Writes ports (source, then destination, as they are sent) and checksum into a transport header, for a change of the
-/// addresses' sums, of words as they lie in memory, from `old` to `new`.
+/// The checksum of a transport header whose ports become others, for a change of the addresses' sums from the first to the
+/// second; all as words as they lie in memory.
 #[inline(always)]
-fn rewrite(transport: &mut [u8], protocol: Protocol, old: u64, new: u64, ports: [u8; 4]) {
-    let exchange = |ends: [u8; 4], sum: [u8; 2]| {
-        let old = old + checksum::sum4_raw(ends);
-        checksum::exchange(u16::from_le_bytes(sum), old, new + checksum::sum4_raw(ports))
-    };
-    if protocol == Protocol::Tcp {
-        if let Some([a, b, c, d, .., e, f]) = transport.first_chunk_mut::<{ TCP_CHECKSUM + 2 }>() {
-            [*e, *f] = exchange([*a, *b, *c, *d], [*e, *f]).to_le_bytes();
-            [*a, *b, *c, *d] = ports;
-        }
-    } else if let Some([a, b, c, d, _, _, e, f]) = transport.first_chunk_mut::<{ UDP_CHECKSUM + 2 }>() {
-        [*e, *f] = never_zero(exchange([*a, *b, *c, *d], [*e, *f])).to_le_bytes();
-        [*a, *b, *c, *d] = ports;
-    }
+fn exchange(sum: u16, ends: u32, ports: u32, (old, new): (u64, u64)) -> u16 {
+    checksum::exchange(sum, old + u64::from(ends), new + u64::from(ports))
 }
 
-/// Two ports as they are sent.
-#[inline]
-const fn ports(src: u16, dst: u16) -> [u8; 4] {
-    ((src as u32) << 16 | dst as u32).to_be_bytes()
+/// A UDP header with other ports (source, then destination, as they are sent), for a change of the addresses' sums.
+#[inline(always)]
+fn udp(header: &[u8; UDP_HEADER], ports: u32, sums: (u64, u64)) -> [u8; UDP_HEADER] {
+    let old = u64::from_le_bytes(*header);
+    let sum = never_zero(exchange((old >> 48) as u16, old as u32, ports, sums));
+    (u64::from(ports) | old & (0xffff << 32) | u64::from(sum) << 48).to_le_bytes()
+}
+
+/// A TCP header with other ports, as [`udp`].
+#[inline(always)]
+fn tcp(header: &[u8; TCP_HEADER], ports: u32, sums: (u64, u64)) -> [u8; TCP_HEADER] {
+    let mut header = *header;
+    let [a, b, c, d, .., e, f, _, _] = &mut header;
+    let sum = u16::from_le_bytes([*e, *f]);
+    [*e, *f] = exchange(sum, u32::from_le_bytes([*a, *b, *c, *d]), ports, sums).to_le_bytes();
+    [*a, *b, *c, *d] = ports.to_le_bytes();
+    header
+}
+
+/// Two ports, as a word that lies in memory as they are sent.
+#[inline(always)]
+const fn ports(src: u16, dst: u16) -> u32 {
+    ((src as u32) << 16 | dst as u32).to_be()
 }
 
 impl Nat64 {
     /// Reads a packet that arrived on a unit. The answer depends on nothing that packets change, so it may be got before
     /// the packets in front of it are through.
     #[inline(always)]
-    pub(super) fn read(&self, unit: usize, packet: &[u8]) -> Plain {
+    pub(super) fn read(&self, unit: usize, packet: &[u8], into: &mut Plain) {
+        // Written field by field into its place: a copy would wait for the fields.
         match packet.first().map(|byte| byte >> 4) {
-            Some(6) => self.read6(unit, packet).map_or(Plain::Other, Plain::Six),
-            Some(4) => self.read4(unit, packet).map_or(Plain::Other, Plain::Four),
-            _ => Plain::Other,
+            Some(6) => {
+                if let Some(plain) = self.read6(unit, packet) {
+                    *into = Plain::Six(plain);
+                    return;
+                }
+            }
+            Some(4) => {
+                if let Some(plain) = self.read4(unit, packet) {
+                    *into = Plain::Four(plain);
+                    return;
+                }
+            }
+            _ => {}
+        }
+        *into = Plain::Other;
+    }
+
+    /// Reads a packet and carries it. `false`: it must go the long way, and nothing was changed.
+    #[inline(always)]
+    pub(super) fn step_plain(&mut self, now: Time, unit: usize, packet: &[u8], effects: &mut Effects) -> bool {
+        match packet.first().map(|byte| byte >> 4) {
+            Some(6) => self.read6(unit, packet).is_some_and(|plain| {
+                let hint = self.sessions.index6().candidate(plain.hash);
+                // Neither session nor binding waits for the other.
+                self.bibs.prefetch(hint);
+                self.carry6(now, &plain, hint, packet, effects)
+            }),
+            Some(4) => self.read4(unit, packet).is_some_and(|plain| {
+                let hint = self.bibs.index4().candidate(plain.hash);
+                self.sessions.prefetch(hint);
+                self.carry4(now, &plain, hint, packet, effects)
+            }),
+            _ => false,
         }
     }
 
@@ -130,22 +227,30 @@ impl Nat64 {
         let protocol = protocol_of(head[6], transport)?;
         let policy = self.policy.unit(unit).filter(|policy| policy.inside)?;
         let set = policy.set;
-        let (src, dst) = (addr6(head, 8), addr6(head, 24));
+        let (client, dst) = (word6(head, 8), word6(head, 24));
         // Hop limit 1 ends here. So does 2 in a hairpin, but that one goes to an address of ours.
-        if head[7] <= 1 || !is_host6(src) || dst.is_multicast() {
+        if head[7] <= 1 || !(head[8] >> 5 == 1 || is_host6(addr6(head, 8))) {
             return None;
         }
-        let (prefix, remote) = self.policy.plain_destination(policy, src, dst)?;
-        let tuple = Tuple6 {
-            protocol,
-            unit: unit as u16,
-            prefix,
-            client: (src, be16(head, IPV6_HEADER)),
-            remote: (remote, be16(head, IPV6_HEADER + 2)),
+        let (prefix, remote) = match policy.plain_server(client, dst) {
+            PlainServer::Known(prefix) => (prefix, word4(head, 36)),
+            PlainServer::Nobody => return None,
+            PlainServer::Ask => {
+                let (prefix, remote) = self.policy.plain_destination(policy, addr6(head, 8), addr6(head, 24))?;
+                (prefix, u32::from_ne_bytes(remote.octets()))
+            }
         };
+        let (client_port, remote_port) = (be16(head, IPV6_HEADER), be16(head, IPV6_HEADER + 2));
+        let place = (unit as u16, prefix, protocol);
         Some(Plain6 {
-            tuple,
-            hash: tuple.hash(&self.keys),
+            client,
+            client_port,
+            remote,
+            remote_port,
+            unit: place.0,
+            prefix,
+            protocol,
+            hash: hash_words(&self.keys, client, remote, (client_port, remote_port), place),
             set,
             length,
         })
@@ -212,127 +317,249 @@ impl Nat64 {
     #[inline(always)]
     pub(super) fn carry(&mut self, now: Time, plain: &Plain, hint: u32, packet: &[u8], effects: &mut Effects) -> bool {
         match plain {
-            Plain::Six(plain) => self.carry6(now, plain, hint, packet, effects).is_some(),
-            Plain::Four(plain) => self.carry4(now, plain, hint, packet, effects).is_some(),
+            Plain::Six(plain) => self.carry6(now, plain, hint, packet, effects),
+            Plain::Four(plain) => self.carry4(now, plain, hint, packet, effects),
             Plain::Other => false,
         }
     }
 
     #[inline(always)]
-    fn carry6(&mut self, now: Time, plain: &Plain6, hint: u32, bytes: &[u8], effects: &mut Effects) -> Option<()> {
-        if self.sessions.is6(&self.bibs, hint, &plain.tuple) {
-            return self.forward6(now, plain, hint, bytes, effects);
+    fn carry6(&mut self, now: Time, plain: &Plain6, hint: u32, bytes: &[u8], effects: &mut Effects) -> bool {
+        match self.forward6::<true>(now, plain, hint, bytes, effects) {
+            Carried::Yes => true,
+            Carried::No => false,
+            Carried::NotHere => self.find_and_carry6(now, plain, bytes, effects),
         }
-        self.find_and_carry6(now, plain, bytes, effects)
     }
 
-    /// [`Nat64::carry6`] without a hint. Nearly always there is no session then; the long way need not look again.
-    #[cold]
-    fn find_and_carry6(&mut self, now: Time, plain: &Plain6, bytes: &[u8], effects: &mut Effects) -> Option<()> {
-        match self.sessions.find6_hashed(&self.bibs, &plain.tuple, plain.hash) {
-            Some(slot) => self.forward6(now, plain, slot, bytes, effects),
-            None => {
-                self.absent = Some((plain.tuple, plain.hash));
-                None
+    /// [`Nat64::carry6`] without a hint. Nearly always there is no session then.
+    #[inline(never)]
+    fn find_and_carry6(&mut self, now: Time, plain: &Plain6, bytes: &[u8], effects: &mut Effects) -> bool {
+        let tuple = plain.tuple();
+        if let Some(slot) = self.sessions.find6_hashed(&self.bibs, &tuple, plain.hash) {
+            return matches!(self.forward6::<true>(now, plain, slot, bytes, effects), Carried::Yes);
+        }
+        let length = IPV6_HEADER + usize::from(plain.length);
+        let fits = self
+            .policy
+            .way(plain.set)
+            .is_some_and(|way| length <= IPV6_HEADER - IPV4_HEADER + usize::from(way.mtu4));
+        let Some(head) = bytes.first_chunk::<{ IPV6_HEADER + UDP_HEADER }>() else {
+            return false;
+        };
+        if plain.protocol != Protocol::Udp || !fits {
+            // The long way need not look again.
+            self.absent = Some((tuple, plain.hash));
+            return false;
+        }
+        let outbound = plain.outbound(addr6(head, 24));
+        match self.open_outbound(now, &outbound, plain.hash, length, effects) {
+            Ok(slot) => {
+                // It was counted when the session was opened.
+                if !matches!(self.forward6::<false>(now, plain, slot, bytes, effects), Carried::Yes) {
+                    debug_assert!(false, "a session that was opened by a packet carries it");
+                }
+            }
+            Err(reason) => {
+                let way = Way6 {
+                    unit: usize::from(plain.unit),
+                    set: plain.set,
+                    prefix: plain.prefix,
+                    remote: outbound.remote.0,
+                };
+                let reason = match Packet6::parse(bytes) {
+                    Ok(packet) => self.refuse6(now, &way, &packet, reason, effects),
+                    Err(other) => other,
+                };
+                self.finish(Some(plain.set), Err(reason), effects);
             }
         }
+        true
     }
 
+    /// Asks for the bucket in which the binding of a packet without a session would be, if it is the usual one of its set.
+    pub(super) fn prefetch_binding(&self, plain: &Plain6, bytes: &[u8]) {
+        if let (Some(head), Some(way)) = (
+            bytes.first_chunk::<{ IPV6_HEADER + UDP_HEADER }>(),
+            self.policy.way(plain.set),
+        ) {
+            let key = self.bib_key(&plain.outbound(addr6(head, 24)), way.usual_term);
+            self.bibs.prefetch6(&key);
+        }
+    }
+
+    /// `COUNT`: the session has not counted it yet.
     #[inline(always)]
-    fn forward6(&mut self, now: Time, plain: &Plain6, slot: u32, bytes: &[u8], effects: &mut Effects) -> Option<()> {
+    fn forward6<const COUNT: bool>(
+        &mut self,
+        now: Time,
+        plain: &Plain6,
+        slot: u32,
+        bytes: &[u8],
+        effects: &mut Effects,
+    ) -> Carried {
         const DIRECTION: Direction = Direction::SixToFour;
-        let (tuple, length) = (&plain.tuple, usize::from(plain.length));
-        let session = self.sessions.get_mut(slot)?;
-        let pool = self.bibs.get(session.bib)?.pool;
-        let (set, way) = (plain.set, self.policy.way(plain.set)?);
-        let total = u16::try_from(IPV4_HEADER + length)
-            .ok()
-            .filter(|&total| total <= way.mtu4)?;
-        if !session.state.is_steady() {
-            return None;
+        const UDP_END: usize = IPV6_HEADER + UDP_HEADER;
+        const TCP_END: usize = IPV6_HEADER + TCP_HEADER;
+        let length = usize::from(plain.length);
+        let Some(session) = self.sessions.get_mut(slot) else {
+            return Carried::NotHere;
+        };
+        let Some(bib) = self.bibs.get(session.bib) else {
+            return Carried::NotHere;
+        };
+        let six = &bib.six;
+        if u32::from_ne_bytes(session.remote.0.octets()) != plain.remote
+            || u128::from_ne_bytes(six.client.0.octets()) != plain.client
+            || (session.remote.1, six.client.1) != (plain.remote_port, plain.client_port)
+            || (session.unit, session.prefix, six.protocol) != (plain.unit, plain.prefix, plain.protocol)
+        {
+            return Carried::NotHere;
         }
-        let head = bytes.first_chunk::<IPV6_HEADER>()?;
-        let transport = bytes.get(IPV6_HEADER..IPV6_HEADER + length)?;
-        // Nothing can fail from here on.
-        session.count(DIRECTION, IPV6_HEADER + length);
-        if self.policy.refreshes(set, session.term, DIRECTION) {
-            session.last = session.last.max(now);
+        let (pool, end) = (bib.pool, IPV6_HEADER + length);
+        let (Some(way), Some(head)) = (self.policy.way(plain.set), bytes.first_chunk::<UDP_END>()) else {
+            return Carried::No;
+        };
+        let long = bytes.first_chunk::<TCP_END>();
+        let total = IPV4_HEADER + length;
+        let tcp_is_short = plain.protocol == Protocol::Tcp && long.is_none();
+        if !session.state.is_steady() || total > usize::from(way.mtu4) || tcp_is_short {
+            return Carried::No;
         }
-        let remote = tuple.remote;
-        let ident = next_ident(&mut self.ident);
         let header = build4(
             way.tos_override.unwrap_or((be16(head, 0) >> 4) as u8),
-            total,
-            ident,
-            if total > way.df_clear_max { DF4 } else { 0 },
-            head[7] - 1,
+            total as u16,
+            next_ident(&mut self.ident),
+            if total > usize::from(way.df_clear_max) { DF4 } else { 0 },
+            head[7].wrapping_sub(1),
             head[6],
             pool.0,
-            remote.0,
+            Ipv4Addr::from(plain.remote.to_ne_bytes()),
         );
-        let out = effects.send_headed(way.outside_unit, DIRECTION, &header, transport);
-        let old = checksum::sum6_raw(tuple.client.0.octets()) + checksum::sum6_raw(addr6(head, 24).octets());
-        let new = checksum::sum4_raw(pool.0.octets()) + checksum::sum4_raw(remote.0.octets());
-        rewrite(out, tuple.protocol, old, new, ports(pool.1, remote.1));
-        self.stats.translated(set, DIRECTION, IPV6_HEADER + length);
-        Some(())
+        let sums = (
+            checksum::sum6_raw(plain.client.to_ne_bytes()) + checksum::sum6_raw(word6(head, 24).to_ne_bytes()),
+            checksum::sum4_raw(pool.0.octets()) + checksum::sum4_raw(plain.remote.to_ne_bytes()),
+        );
+        let (unit, ports) = (way.outside_unit, ports(pool.1, plain.remote_port));
+        if let (Protocol::Tcp, Some(Some(header4))) = (plain.protocol, long.map(|long| long.last_chunk())) {
+            effects.send_headed(
+                unit,
+                DIRECTION,
+                (&header, &tcp(header4, ports, sums)),
+                bytes,
+                TCP_END..end,
+            );
+        } else if let Some(header4) = head.last_chunk() {
+            effects.send_headed(
+                unit,
+                DIRECTION,
+                (&header, &udp(header4, ports, sums)),
+                bytes,
+                UDP_END..end,
+            );
+        }
+        if COUNT {
+            session.count(DIRECTION, end);
+            if way.always_refresh[DIRECTION as usize] || self.policy.refreshes(plain.set, session.term, DIRECTION) {
+                session.last = session.last.max(now);
+            }
+        }
+        self.stats.translated(plain.set, DIRECTION, end);
+        Carried::Yes
     }
 
     #[inline(always)]
-    fn carry4(&mut self, now: Time, plain: &Plain4, hint: u32, bytes: &[u8], effects: &mut Effects) -> Option<()> {
-        if self.bibs.is4(hint, &plain.key) {
-            return self.forward4(now, plain, hint, bytes, effects);
+    fn carry4(&mut self, now: Time, plain: &Plain4, hint: u32, bytes: &[u8], effects: &mut Effects) -> bool {
+        match self.forward4(now, plain, hint, bytes, effects) {
+            Carried::Yes => true,
+            Carried::No => false,
+            Carried::NotHere => self.find_and_carry4(now, plain, bytes, effects),
         }
-        self.find_and_carry4(now, plain, bytes, effects)
     }
 
     /// [`Nat64::carry4`] without a hint. Nearly always there is no binding then.
     #[cold]
-    fn find_and_carry4(&mut self, now: Time, plain: &Plain4, bytes: &[u8], effects: &mut Effects) -> Option<()> {
-        let slot = self.bibs.find4_hashed(&plain.key, plain.hash)?;
-        self.forward4(now, plain, slot, bytes, effects)
+    fn find_and_carry4(&mut self, now: Time, plain: &Plain4, bytes: &[u8], effects: &mut Effects) -> bool {
+        let slot = self.bibs.find4_hashed(&plain.key, plain.hash);
+        slot.is_some_and(|slot| matches!(self.forward4(now, plain, slot, bytes, effects), Carried::Yes))
     }
 
     #[inline(always)]
-    fn forward4(&mut self, now: Time, plain: &Plain4, bib: u32, bytes: &[u8], effects: &mut Effects) -> Option<()> {
+    fn forward4(&mut self, now: Time, plain: &Plain4, slot: u32, bytes: &[u8], effects: &mut Effects) -> Carried {
         const DIRECTION: Direction = Direction::FourToSix;
+        const UDP_END: usize = IPV4_HEADER + UDP_HEADER;
+        const TCP_END: usize = IPV4_HEADER + TCP_HEADER;
         let (key, remote, length) = (&plain.key, plain.remote, usize::from(plain.length));
-        let (set, way) = (key.service_set, self.policy.way(key.service_set)?);
-        let bib_slot = bib;
-        let bib = self.bibs.get(bib_slot)?;
-        let slot = match self.sessions.get(bib.first) {
-            Some(first) if first.remote == remote => bib.first,
-            _ => self.sessions.find_remote(&self.bibs, bib_slot, remote)?,
+        let Some(bib) = self.bibs.get(slot) else {
+            return Carried::NotHere;
         };
-        let client = bib.six.client;
-        let session = self.sessions.get_mut(slot)?;
-        let mtu = self.policy.unit(usize::from(session.unit))?.mtu;
-        let head = bytes.first_chunk::<IPV4_HEADER>()?;
-        let transport = bytes.get(IPV4_HEADER..IPV4_HEADER + length)?;
+        if bib.pool != key.pool || bib.six.service_set != key.service_set || bib.six.protocol != key.protocol {
+            return Carried::NotHere;
+        }
+        let (client, mut found) = (bib.six.client, bib.first);
+        if self.sessions.get(found).is_none_or(|first| first.remote != remote) {
+            let Some(other) = self.sessions.find_remote(&self.bibs, slot, remote) else {
+                return Carried::No;
+            };
+            found = other;
+        }
+        let (Some(session), Some(way), Some(head)) = (
+            self.sessions.get_mut(found),
+            self.policy.way(key.service_set),
+            bytes.first_chunk::<UDP_END>(),
+        ) else {
+            return Carried::No;
+        };
+        let (Some(unit), Some(prefix)) = (
+            self.policy.unit(usize::from(session.unit)),
+            self.policy.prefixes.get(usize::from(session.prefix)),
+        ) else {
+            return Carried::No;
+        };
+        let (mtu, end) = (unit.mtu, IPV4_HEADER + length);
         let whole = way.keep_whole || head[6] & 0x40 != 0;
         let limit = usize::from(if whole { mtu } else { mtu.min(way.lowest_mtu6) }).max(MIN_MTU6);
-        if !session.state.is_steady() || IPV6_HEADER + length > limit {
-            return None;
+        let long = bytes.first_chunk::<TCP_END>();
+        let tcp_is_short = key.protocol == Protocol::Tcp && long.is_none();
+        if !session.state.is_steady() || IPV6_HEADER + length > limit || tcp_is_short {
+            return Carried::No;
         }
-        let src = self.policy.prefixes.get(usize::from(session.prefix))?.embed(remote.0);
-        // Nothing can fail from here on.
-        session.count(DIRECTION, IPV4_HEADER + length);
-        if self.policy.refreshes(set, session.term, DIRECTION) {
-            session.last = session.last.max(now);
-        }
+        let src = prefix.embed(remote.0);
         let header = build6(
             way.tos_override.unwrap_or(head[1]),
             plain.length,
             head[9],
-            head[8] - 1,
+            head[8].wrapping_sub(1),
             src,
             client.0,
         );
-        let out = effects.send_headed(usize::from(session.unit), DIRECTION, &header, transport);
-        let old = checksum::sum4_raw(remote.0.octets()) + checksum::sum4_raw(key.pool.0.octets());
-        let new = checksum::sum6_raw(src.octets()) + checksum::sum6_raw(client.0.octets());
-        rewrite(out, key.protocol, old, new, ports(remote.1, client.1));
-        self.stats.translated(set, DIRECTION, IPV4_HEADER + length);
-        Some(())
+        let sums = (
+            checksum::sum4_raw(remote.0.octets()) + checksum::sum4_raw(key.pool.0.octets()),
+            checksum::sum6_raw(src.octets()) + checksum::sum6_raw(client.0.octets()),
+        );
+        let (unit, ports) = (usize::from(session.unit), ports(remote.1, client.1));
+        if let (Protocol::Tcp, Some(Some(header6))) = (key.protocol, long.map(|long| long.last_chunk())) {
+            effects.send_headed(
+                unit,
+                DIRECTION,
+                (&header, &tcp(header6, ports, sums)),
+                bytes,
+                TCP_END..end,
+            );
+        } else if let Some(header6) = head.last_chunk() {
+            effects.send_headed(
+                unit,
+                DIRECTION,
+                (&header, &udp(header6, ports, sums)),
+                bytes,
+                UDP_END..end,
+            );
+        }
+        session.count(DIRECTION, end);
+        if way.always_refresh[DIRECTION as usize] || self.policy.refreshes(key.service_set, session.term, DIRECTION) {
+            session.last = session.last.max(now);
+        }
+        self.stats.translated(key.service_set, DIRECTION, end);
+        Carried::Yes
     }
 }

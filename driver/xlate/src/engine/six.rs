@@ -29,13 +29,14 @@ pub(super) struct Way6 {
 }
 
 /// Whether an IPv6 address can be a host's.
-#[inline]
+#[inline(always)]
 pub(super) fn is_host6(address: Ipv6Addr) -> bool {
+    // 2000::/3, global unicast; nearly every packet comes from there.
+    address.octets()[0] >> 5 == 1 || is_other_host6(address)
+}
+
+fn is_other_host6(address: Ipv6Addr) -> bool {
     let bits = u128::from(address);
-    if bits >> 125 == 1 {
-        // 2000::/3, global unicast; nearly every packet comes from there.
-        return true;
-    }
     let link_local = bits >> 118 == 0xfe80 >> 6;
     // An IPv4-mapped address stands for an IPv4 socket within a host, never on a wire (RFC 6890).
     let mapped = address.to_ipv4_mapped().is_some();
@@ -284,12 +285,24 @@ impl Nat64 {
                 .get(slot)
                 .map(|session| session.bib)
                 .ok_or(Reason::NoMapping),
-            Err(reason) if is_shortage(reason) => {
-                let error = Error6::Unreachable { code: 3 };
-                Err(self.answer6(now, way, packet, error, reason, effects))
-            }
-            Err(reason) => Err(reason),
+            Err(reason) => Err(self.refuse6(now, way, packet, reason, effects)),
         }
+    }
+
+    /// No session was opened for a packet: its sender is told, if that is due. What the packet ended for.
+    pub(super) fn refuse6(
+        &mut self,
+        now: Time,
+        way: &Way6,
+        packet: &Packet6<'_>,
+        reason: Reason,
+        effects: &mut Effects,
+    ) -> Reason {
+        if !is_shortage(reason) {
+            return reason;
+        }
+        let error = Error6::Unreachable { code: 3 };
+        self.answer6(now, way, packet, error, reason, effects)
     }
 
     /// A packet whose translation goes to one of our own addresses is treated as if it came in there (section 3.8).

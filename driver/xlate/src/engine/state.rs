@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Direction, Protocol, Reason};
 
-use super::ahead::Hashes;
 use super::syns::SynKey;
 use super::Nat64;
 use crate::bib::{Bib, Key6, Scope, NONE};
@@ -35,6 +34,12 @@ impl Nat64 {
 
     /// When the timer of a session is due.
     pub(super) fn deadline(&self, session: &Session) -> Time {
+        let bib = self.bibs.get(session.bib);
+        self.deadline_of(session, bib.map_or(Protocol::Udp, |bib| bib.six.protocol))
+    }
+
+    /// As [`Nat64::deadline`], of a session of this protocol.
+    pub(super) fn deadline_of(&self, session: &Session, protocol: Protocol) -> Time {
         let times = &self.lifetimes;
         let begin = times.round(session.last);
         let own = match session.inactivity {
@@ -42,17 +47,8 @@ impl Nat64 {
             seconds => Some(Time::from(seconds) * 1_000_000_000),
         };
         let lifetime = match session.state {
-            State::Open => own.unwrap_or_else(|| {
-                let icmp = self
-                    .bibs
-                    .get(session.bib)
-                    .is_some_and(|bib| bib.six.protocol == Protocol::Icmp);
-                if icmp {
-                    times.icmp
-                } else {
-                    times.udp
-                }
-            }),
+            State::Open if protocol == Protocol::Icmp => own.unwrap_or(times.icmp),
+            State::Open => own.unwrap_or(times.udp),
             State::Established | State::V4FinRcv | State::V6FinRcv => own.unwrap_or(times.established),
             State::V4InitStored => times.incoming_syn,
             State::V4Init | State::V6Init | State::V4FinV6FinRcv => times.transitory,
@@ -581,15 +577,8 @@ impl Nat64 {
 
     /// Removes a binding that has no session; its port goes back.
     pub(super) fn drop_bib(&mut self, slot: u32, now: Time, effects: &mut Effects) {
-        if let Some(hashes) = self.bibs.hashes(slot) {
-            self.drop_bib_hashed(slot, hashes, now, effects);
-        }
-    }
-
-    /// As [`Nat64::drop_bib`], with the hashes of the binding.
-    fn drop_bib_hashed(&mut self, slot: u32, hashes: (u64, u64), now: Time, effects: &mut Effects) {
         self.bib_timers.disarm(slot);
-        if let Some(lease) = self.bibs.remove_hashed(slot, hashes).and_then(|bib| bib.lease) {
+        if let Some(lease) = self.bibs.remove(slot).and_then(|bib| bib.lease) {
             lease.release(now);
         }
         self.log_blocks(effects);
@@ -622,10 +611,7 @@ impl Nat64 {
         let log = log.is_some_and(|bib| self.policy.set(bib.six.service_set).log_sessions);
         let flow = if log { self.flow(slot) } else { None };
         self.session_timers.disarm(slot);
-        let Some(ahead) = self.ahead.take(slot).or_else(|| self.hashes_of(slot)) else {
-            return;
-        };
-        let Some(session) = self.sessions.remove_hashed(&mut self.bibs, slot, ahead.session) else {
+        let Some(session) = self.sessions.remove(&mut self.bibs, slot) else {
             return;
         };
         if session.installed() {
@@ -659,12 +645,7 @@ impl Nat64 {
             stats.sessions -= 1;
         }
         if let Some(stats) = self.stats.term(set, session.term) {
-            stats.closed += 1;
-            stats.sessions -= 1;
-            for (ended, (packets, bytes)) in stats.ended.iter_mut().zip(session.packets.iter().zip(&session.bytes)) {
-                ended.packets += packets;
-                ended.bytes += bytes;
-            }
+            stats.close(&session);
         }
         if let Some(pool) = session.inbound().then(|| self.pool_of(session.bib)).flatten() {
             self.inbound[pool].now -= 1;
@@ -676,18 +657,9 @@ impl Nat64 {
         if idle {
             match self.mapping_timeout(session.bib) {
                 Some(timeout) => self.bib_timers.arm(session.bib, now.saturating_add(timeout)),
-                None => self.drop_bib_hashed(session.bib, ahead.bib, now, effects),
+                None => self.drop_bib(session.bib, now, effects),
             }
         }
-    }
-
-    /// What a session is found with.
-    pub(super) fn hashes_of(&self, slot: u32) -> Option<Hashes> {
-        Some(Hashes {
-            slot,
-            session: self.sessions.hash6(&self.bibs, slot)?,
-            bib: self.bibs.hashes(self.sessions.get(slot)?.bib)?,
-        })
     }
 
     fn mapping_timeout(&self, slot: u32) -> Option<Time> {

@@ -13,49 +13,65 @@ use crate::tcp::{self, State};
 impl Nat64 {
     /// The time by which [`Nat64::advance`] must be called next; it may find then that nothing is due yet.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines().into_iter().flatten().min()
+        let session = self.session_timers.next_deadline();
+        session.into_iter().chain(self.other_deadline()).min()
     }
 
-    fn deadlines(&self) -> [Option<Time>; 4] {
-        [
-            self.session_timers.next_deadline(),
+    /// As [`Nat64::next_deadline`], of all but sessions.
+    fn other_deadline(&self) -> Option<Time> {
+        let all = [
             self.syns.next_deadline(),
             self.fragments.deadline(),
             self.bib_timers.next_deadline(),
-        ]
+        ];
+        all.into_iter().flatten().min()
     }
 
     /// Does everything that is due by `now`, in the order of deadlines and as of each deadline.
     pub fn advance(&mut self, now: Time, effects: &mut Effects) {
         loop {
-            let deadlines = self.deadlines();
-            let Some(first) = deadlines.into_iter().flatten().min().filter(|&first| first <= now) else {
-                // Between two calls everything may change.
-                self.ahead.clear();
-                return;
-            };
-            if deadlines[0] == Some(first) {
-                self.look_ahead(now);
-                // A deadline may be a lower bound; then nothing comes out, and the bound has become better.
-                if let Some((slot, at)) = self.session_timers.pop(first) {
+            // Sessions go first among equals. A deadline may be a lower bound; then nothing comes out, and the bound has
+            // become better.
+            let other = self.other_deadline();
+            let until = other.map_or(now, |other| other.min(now));
+            let mut special = false;
+            self.look_ahead(until);
+            while let Some((slot, at)) = self.session_timers.pop(until) {
+                if !self.end_plain(slot, at, effects) {
+                    // What it leads to may be due before the next session is, and takes its ports from what ended before.
+                    self.finish_ended();
                     self.session_due(slot, at, effects);
+                    special = true;
+                    break;
                 }
-            } else if deadlines[1] == Some(first) {
-                if let Some((syn, at)) = self.syns.pop(first) {
-                    self.syn_due(syn, at, effects);
-                }
-            } else if deadlines[2] == Some(first) {
-                for _ in 0..self.fragments.advance(first) {
-                    self.finish(None, Err(Reason::FragmentTimeout), effects);
-                }
-            } else if let Some((slot, at)) = self.bib_timers.pop(first) {
-                if self
-                    .bibs
-                    .get(slot)
-                    .is_some_and(|bib| bib.sessions == 0 && !bib.is_static())
-                {
-                    self.drop_bib(slot, at, effects);
-                }
+                self.look_ahead(until);
+            }
+            self.finish_ended();
+            match other {
+                _ if special => {}
+                Some(other) if other <= now => self.other_due(other, effects),
+                _ => return,
+            }
+        }
+    }
+
+    /// Does what is due at `first`, the earliest deadline of all but sessions.
+    fn other_due(&mut self, first: Time, effects: &mut Effects) {
+        if self.syns.next_deadline() == Some(first) {
+            if let Some((syn, at)) = self.syns.pop(first) {
+                self.syn_due(syn, at, effects);
+            }
+        } else if self.fragments.deadline() == Some(first) {
+            for _ in 0..self.fragments.advance(first) {
+                self.finish(None, Err(Reason::FragmentTimeout), effects);
+            }
+        } else if let Some((slot, at)) = self.bib_timers.pop(first) {
+            if self
+                .bibs
+                .get(slot)
+                .is_some_and(|bib| bib.sessions == 0 && !bib.is_static())
+            {
+                self.drop_bib(slot, at, effects);
             }
         }
     }

@@ -33,6 +33,7 @@ impl BitTree {
     }
 
     /// Whether `bit` is a member.
+    #[inline]
     pub fn contains(&self, bit: u32) -> bool {
         bit < self.length && self.levels[0][bit as usize / 64] >> (bit % 64) & 1 != 0
     }

@@ -11,13 +11,14 @@
 //! pool. Each protocol has its own port space; echo identifiers use the same range as ports.
 
 pub mod bits;
+mod blocks;
 mod claim;
 pub mod deterministic;
+mod lease;
 pub mod ports;
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nat64_layout::{Protocol, Reason};
@@ -27,6 +28,8 @@ use crate::effect::{Event, Time};
 use crate::keyed::{Keyed, Random};
 use bits::BitTree;
 pub use claim::ClaimError;
+pub use lease::Lease;
+use lease::NO_HOME;
 use ports::{Parity, PortMap};
 
 /// Most addresses a pool may have. A bitmap of all of them is kept, everything else is made on first use.
@@ -119,25 +122,6 @@ pub struct Pool {
     state: Arc<Mutex<State>>,
 }
 
-/// A port of a pool, given back when dropped.
-#[derive(Debug)]
-pub struct Lease {
-    pool: Pool,
-    /// In one word, since there is one for every binding: home, protocol, port, number of the address.
-    packed: u64,
-}
-
-const _: () = assert!(MAX_ADDRESSES <= 1 << NUMBER_BITS && size_of::<Lease>() == 16);
-
-/// A lease that was given back. No lease looks like this: there is no fourth protocol.
-const RELEASED: u64 = u64::MAX;
-/// Bits of an address number in a lease.
-const NUMBER_BITS: u32 = 20;
-/// Bits of a port in a lease.
-const PORT_BITS: u32 = 16;
-/// Bits of a protocol in a lease.
-const PROTOCOL_BITS: u32 = 2;
-
 #[derive(Debug, Default)]
 struct Address {
     ports: [Option<Box<PortMap>>; 3],
@@ -182,14 +166,13 @@ struct State {
     free_homes: Vec<u32>,
     home_index: HashMap<u128, u32, Keyed>,
     quarantine: VecDeque<(Time, u32, Protocol, u16)>,
+    /// How long a port is in there, in nanoseconds.
+    rest: Time,
     events: Vec<Event>,
     random: Random,
     now: Time,
     usage: Usage,
 }
-
-/// No home: also the number of subscribers a pool can serve at once, all a lease has bits for.
-const NO_HOME: u32 = (1 << (64 - NUMBER_BITS - PORT_BITS - PROTOCOL_BITS)) - 1;
 
 const fn slot(protocol: Protocol) -> usize {
     protocol as usize - 1
@@ -217,8 +200,9 @@ impl Pool {
             free_homes: Vec::new(),
             home_index: HashMap::with_hasher(keys.clone()),
             quarantine: VecDeque::new(),
+            rest: config.quarantine.as_nanos() as Time,
             events: Vec::new(),
-            random: Random::new(keys.hash_one(config.name.as_str())),
+            random: Random::new(keys.seed_of(&config.name)),
             now: 0,
             usage: Usage {
                 addresses: u64::from(count),
@@ -329,63 +313,6 @@ impl Pool {
     }
 }
 
-impl Lease {
-    fn new(pool: &Pool, number: u32, protocol: Protocol, port: u16, home: u32) -> Self {
-        let packed = (u64::from(home) << PROTOCOL_BITS | slot(protocol) as u64) << PORT_BITS | u64::from(port);
-        Self {
-            pool: pool.clone(),
-            packed: packed << NUMBER_BITS | u64::from(number),
-        }
-    }
-
-    const fn number(&self) -> u32 {
-        (self.packed & ((1 << NUMBER_BITS) - 1)) as u32
-    }
-
-    const fn port(&self) -> u16 {
-        (self.packed >> NUMBER_BITS) as u16
-    }
-
-    const fn protocol(&self) -> Protocol {
-        match self.packed >> (NUMBER_BITS + PORT_BITS) & 3 {
-            0 => Protocol::ALL[0],
-            1 => Protocol::ALL[1],
-            _ => Protocol::ALL[2],
-        }
-    }
-
-    const fn home(&self) -> u32 {
-        (self.packed >> (NUMBER_BITS + PORT_BITS + PROTOCOL_BITS)) as u32
-    }
-
-    /// Address and port.
-    pub fn endpoint(&self) -> (Ipv4Addr, u16) {
-        (self.pool.lock().address(self.number()), self.port())
-    }
-
-    /// Gives the port back at a known time (the quarantine starts there). Dropping the lease does the same at the
-    /// latest time the pool has heard of.
-    pub fn release(mut self, now: Time) {
-        self.give_back(Some(now));
-    }
-
-    fn give_back(&mut self, now: Option<Time>) {
-        if self.packed == RELEASED {
-            return;
-        }
-        let mut state = self.pool.lock();
-        state.now = state.now.max(now.unwrap_or(0));
-        state.release(self.number(), self.protocol(), self.port(), self.home());
-        self.packed = RELEASED;
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.give_back(None);
-    }
-}
-
 impl State {
     fn address(&self, number: u32) -> Ipv4Addr {
         let range = self.starts.partition_point(|&start| start <= number) - 1;
@@ -476,8 +403,13 @@ impl State {
 
     fn give(&mut self, number: u32, protocol: Protocol, port: u16) {
         self.map(number, protocol).give(port);
+        self.restore_one(slot(protocol), number);
+    }
+
+    /// An address has a free port of a protocol.
+    fn restore_one(&mut self, slot: usize, number: u32) {
         if self.config.blocks.is_none() && !self.draining.contains(&number) {
-            self.available[slot(protocol)].insert(number);
+            self.available[slot].insert(number);
         }
     }
 
@@ -635,192 +567,38 @@ impl State {
         Some(port)
     }
 
+    #[inline]
     fn release(&mut self, number: u32, protocol: Protocol, port: u16, home: u32) {
-        self.usage.in_use[slot(protocol)] -= 1;
+        let slot = slot(protocol);
+        self.usage.in_use[slot] -= 1;
         if let Some(address) = &mut self.addresses[number as usize] {
             address.in_use -= 1;
             self.usage.addresses_in_use -= u64::from(address.in_use == 0);
-        }
-        let rest = self.config.quarantine.as_nanos() as Time;
-        if rest == 0 {
-            self.give(number, protocol, port);
-        } else {
-            self.quarantine
-                .push_back((self.now.saturating_add(rest), number, protocol, port));
+            match &mut address.ports[slot] {
+                Some(map) if self.rest == 0 => {
+                    map.give(port);
+                    // It is among them already, unless this was its only free port.
+                    if !self.available[slot].contains(number) {
+                        self.restore_one(slot, number);
+                    }
+                }
+                _ => {
+                    let until = self.now.saturating_add(self.rest);
+                    self.quarantine.push_back((until, number, protocol, port));
+                }
+            }
         }
         if home == NO_HOME {
             return;
         }
-        self.release_block(home, number, port);
+        if self.config.blocks.is_some() {
+            self.release_block(home, number, port);
+        }
         let entry = &mut self.homes[home as usize];
         entry.ports -= 1;
         if entry.ports == 0 {
             self.home_index.remove(&entry.subscriber);
             self.free_homes.push(home);
-        }
-    }
-
-    // ---- port blocks ---------------------------------------------------------------------------------------------
-
-    /// First and last port of block `index`.
-    fn block_ports(&self, index: u32) -> (u16, u16) {
-        let size = u32::from(self.config.blocks.map_or(1, |blocks| blocks.block_size)).max(1);
-        let low = u32::from(self.config.ports.0) + index * size;
-        (low as u16, (low + size - 1) as u16)
-    }
-
-    /// Blocks of an address: the range is cut to whole ones.
-    fn blocks_per_address(&self) -> u32 {
-        let (low, high) = self.config.ports;
-        let size = u32::from(self.config.blocks.map_or(1, |blocks| blocks.block_size)).max(1);
-        (u32::from(high) - u32::from(low) + 1) / size
-    }
-
-    fn allocate_in_block(&mut self, request: &Request, known: Option<u32>) -> Result<(u32, u16, u32), PoolError> {
-        let Some(rules) = self.config.blocks else {
-            return Err(PoolError::Exhausted);
-        };
-        let held = known.map_or(0, |home| self.homes[home as usize].blocks.len());
-        let timeout = rules.active_block_timeout.as_nanos() as Time;
-        let may_have_more = held < usize::from(rules.max_blocks_per_address);
-        let mut refusal = PoolError::SubscriberLimit;
-        if let (Some(home), Some(active)) = (known, held.checked_sub(1)) {
-            let block = self.homes[home as usize].blocks[active];
-            let fresh = timeout == 0 || self.now < block.since.saturating_add(timeout);
-            if fresh && !self.draining.contains(&block.address) {
-                if let Some(port) = self.port_in_block(block, request) {
-                    return Ok(self.settle(request, known, block.address, port, Some(active)));
-                }
-            }
-        }
-        if may_have_more {
-            match self.new_block(request, known) {
-                Ok(block) => {
-                    let port = self.port_in_block(block, request).ok_or(PoolError::Exhausted);
-                    let home = known.unwrap_or_else(|| self.add_home(request.subscriber, block.address));
-                    self.homes[home as usize].blocks.push(block);
-                    match port {
-                        Ok(port) => return Ok(self.settle(request, Some(home), block.address, port, Some(held))),
-                        Err(error) => {
-                            // All ports of the block rest from the last subscriber.
-                            self.homes[home as usize].blocks.pop();
-                            self.free_block(request.subscriber, block);
-                            if self.homes[home as usize].ports == 0 {
-                                self.home_index.remove(&request.subscriber);
-                                self.free_homes.push(home);
-                            }
-                            refusal = error;
-                        }
-                    }
-                }
-                Err(error) => refusal = error,
-            }
-        }
-        // An old block with free ports is better than a refusal.
-        for index in (0..held).rev() {
-            let Some(home) = known else { break };
-            let Some(&block) = self.homes[home as usize].blocks.get(index) else {
-                break;
-            };
-            if !self.draining.contains(&block.address) {
-                if let Some(port) = self.port_in_block(block, request) {
-                    return Ok(self.settle(request, known, block.address, port, Some(index)));
-                }
-            }
-        }
-        if may_have_more {
-            self.usage.out_of_blocks += 1;
-        } else {
-            self.usage.blocks_limited += 1;
-        }
-        Err(refusal)
-    }
-
-    fn port_in_block(&mut self, block: Block, request: &Request) -> Option<u16> {
-        let (low, high) = self.block_ports(block.index);
-        self.port_in(block.address, low, high, request)
-    }
-
-    fn new_block(&mut self, request: &Request, known: Option<u32>) -> Result<Block, PoolError> {
-        let icmp_free = Request {
-            protocol: Protocol::Tcp,
-            ..*request
-        };
-        let first = self.choose_address(&icmp_free, known)?;
-        let count = self.blocks_per_address();
-        let from = match self.block_cursor {
-            _ if self.config.random => self.random.below(count.max(1)),
-            (number, next) if number == first => next,
-            _ => 0,
-        };
-        let (number, index) = self
-            .pick_block(first, from, request, known)
-            .ok_or(PoolError::Exhausted)?;
-        self.block_cursor = (number, index + 1);
-        let address = self.addresses[number as usize].get_or_insert_default();
-        let blocks = address
-            .blocks
-            .get_or_insert_with(|| Box::new(BitTree::new(count, true)));
-        blocks.remove(index);
-        if blocks.is_empty() {
-            self.available[0].remove(number);
-        }
-        self.usage.blocks += 1;
-        self.usage.blocks_peak = self.usage.blocks_peak.max(self.usage.blocks);
-        let event = Event::PortBlockAllocated {
-            subscriber: Ipv6Addr::from(request.subscriber),
-            address: self.address(number),
-            ports: self.block_ports(index),
-        };
-        self.events.push(event);
-        Ok(Block {
-            address: number,
-            index,
-            used: 0,
-            since: self.now,
-        })
-    }
-
-    /// Notes that a port of a block is not used any more; a block without used ports goes back.
-    fn release_block(&mut self, home: u32, number: u32, port: u16) {
-        if self.config.blocks.is_none() {
-            return;
-        }
-        let (low, _) = self.block_ports(0);
-        let size = u32::from(self.block_ports(0).1 - low) + 1;
-        let index = (u32::from(port) - u32::from(low)) / size;
-        let entry = &mut self.homes[home as usize];
-        let Some(at) = entry
-            .blocks
-            .iter()
-            .position(|block| block.address == number && block.index == index)
-        else {
-            return;
-        };
-        entry.blocks[at].used -= 1;
-        if entry.blocks[at].used == 0 {
-            let block = entry.blocks.remove(at);
-            let subscriber = entry.subscriber;
-            self.free_block(subscriber, block);
-        }
-    }
-
-    fn free_block(&mut self, subscriber: u128, block: Block) {
-        let event = Event::PortBlockReleased {
-            subscriber: Ipv6Addr::from(subscriber),
-            address: self.address(block.address),
-            ports: self.block_ports(block.index),
-        };
-        self.events.push(event);
-        self.usage.blocks -= 1;
-        if let Some(blocks) = self.addresses[block.address as usize]
-            .as_mut()
-            .and_then(|a| a.blocks.as_mut())
-        {
-            blocks.insert(block.index);
-        }
-        if !self.draining.contains(&block.address) {
-            self.available[0].insert(block.address);
         }
     }
 }

@@ -259,20 +259,28 @@ impl PortMap {
     }
 
     /// Gives a port back. `false`: it was free, or is not in the range.
+    #[inline]
     pub fn give(&mut self, port: u16) -> bool {
-        if self.is_free(port) || !(self.low..=self.high).contains(&port) {
-            return false;
-        }
         let at = usize::from(port);
+        // Without a chunk all of its ports are free.
         let Some(chunk) = self.chunks[at / CHUNK].as_mut() else {
             return false;
         };
-        chunk.words[at % CHUNK / 64] |= 1 << (at % 64);
+        let (word, bit) = (&mut chunk.words[at % CHUNK / 64], 1 << (at % 64));
+        if *word & bit != 0 || !(self.low..=self.high).contains(&port) {
+            return false;
+        }
+        *word |= bit;
         chunk.groups[at % CHUNK / GROUP][at % 2] += 1;
         self.free[at / CHUNK][at % 2] += 1;
+        let free = Parity::Any.count(self.free[at / CHUNK]) as usize;
+        // Only the chunks at the ends of the range have fewer ports.
+        if free < CHUNK && at / CHUNK != usize::from(self.low) / CHUNK && at / CHUNK != usize::from(self.high) / CHUNK {
+            return true;
+        }
         let low = usize::from(self.low).max(at / CHUNK * CHUNK);
         let end = (usize::from(self.high) + 1).min((at / CHUNK + 1) * CHUNK);
-        if Parity::Any.count(self.free[at / CHUNK]) as usize == end - low {
+        if free == end - low {
             self.chunks[at / CHUNK] = None;
         }
         true

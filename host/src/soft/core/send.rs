@@ -129,6 +129,7 @@ impl Core {
                 unit,
                 bytes,
                 translated,
+                ..
             } = effect
             else {
                 continue;
@@ -266,6 +267,7 @@ pub(super) fn single(effects: &Effects, from: usize) -> Option<(usize, Range<usi
                 unit,
                 bytes,
                 translated: Some(_),
+                ..
             } if found.is_none() => found = Some((*unit, bytes.clone())),
             Effect::Send { .. } | Effect::Drop(_) => return None,
             _ => {}

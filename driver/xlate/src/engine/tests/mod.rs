@@ -348,6 +348,7 @@ impl Lab {
                 unit,
                 bytes,
                 translated,
+                ..
             } => Some(read(*unit, *translated, self.effects.bytes(bytes))),
             _ => None,
         });

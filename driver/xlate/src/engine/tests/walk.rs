@@ -400,6 +400,7 @@ fn check_told(lab: &Lab, told: &Explanation, before: &Stats, seed: u64) {
                 unit,
                 bytes,
                 translated,
+                ..
             } => Some((*unit, *translated, lab.effects.bytes(bytes))),
             _ => None,
         })
