@@ -84,6 +84,8 @@ struct Run {
     gateway: Gateway,
     reopener: Reopener,
     now: Time,
+    /// Our time when the card's clock began.
+    clock_base: Arc<AtomicU64>,
     /// By session: pool port and last packet that the card or the host translated.
     known: HashMap<u16, (u16, Time)>,
     /// By session: when packets arrived that the card punted. Frames for the host come out in order but some never, so
@@ -103,8 +105,14 @@ impl Run {
         };
         let attempts = AtomicU64::new(0);
         let (card, calm, counted) = (fake.clone(), calm.clone(), counted.clone());
+        let clock_base = Arc::new(AtomicU64::new(0));
+        let base = clock_base.clone();
         let open = move || {
             let n = attempts.fetch_add(1, Ordering::Relaxed);
+            if (seed ^ n) % 3 == 0 {
+                // Switched off and on again: the card's clock begins anew.
+                base.fetch_add(std::mem::take(&mut card.card().now), Ordering::Relaxed);
+            }
             let plan = FaultPlan {
                 seed: seed.wrapping_mul(1000).wrapping_add(n),
                 every: if calm.load(Ordering::Relaxed) { 0 } else { 60 },
@@ -128,6 +136,7 @@ impl Run {
             gateway,
             reopener: Reopener::new(open),
             now: SECOND,
+            clock_base,
             known: HashMap::new(),
             punted: HashMap::new(),
             sums: Sums::default(),
@@ -274,7 +283,7 @@ impl Run {
 
     fn step(&mut self, longest: u64) {
         self.now += SECOND + self.random(longest * SECOND);
-        self.fake.card().now = self.now;
+        self.fake.card().now = self.now - self.clock_base.load(Ordering::Relaxed);
         for _ in 0..self.random(4) {
             let n = self.random(u64::from(SESSIONS)) as u16;
             self.packet(n);

@@ -8,7 +8,7 @@
 //!                                      +--> Nat64::step --> effects-+--> install, remove sessions
 //! ```
 //!
-//! Time is an argument everywhere, in nanoseconds of one clock: the card's ([`crate::Card::time`]) where there is one.
+//! Time is an argument everywhere, in nanoseconds of one clock: the card's ([`Gateway::card_time`]) where there is one.
 //! Effects are performed in the order the translator gives them. A session goes into the card when both of its next
 //! hops are known; until then its packets come here. When the card has no room it stays here too, and is tried again
 //! when another session leaves.
@@ -192,6 +192,8 @@ pub struct Gateway {
     due: Vec<SessionId>,
     // A card was lost and is expected back.
     holding: bool,
+    // Our time less the card's, wrapping: a card that was opened again may have begun to count anew.
+    card_offset: Time,
 }
 
 impl Gateway {
@@ -225,6 +227,7 @@ impl Gateway {
             effects: Effects::new(),
             due: Vec::new(),
             holding: false,
+            card_offset: 0,
         }
     }
 

@@ -268,6 +268,16 @@ impl Neighbours {
         }
     }
 
+    /// Forgets who was behind a port: its link is another one. Neighbours that are fixed, or that a card uses, stay.
+    pub fn forget_port(&mut self, port: usize, out: &mut Output) {
+        let behind = |unit: usize| self.units.get(unit).is_some_and(|unit| unit.port == port);
+        let entries = self.table.iter().filter(|(_, entry)| !entry.fixed && entry.pins == 0);
+        let gone: Vec<Key> = entries.map(|(key, _)| *key).filter(|key| behind(key.0)).collect();
+        for key in gone {
+            self.forget(key, Reason::NeighbourUnreachable, out);
+        }
+    }
+
     /// The units.
     pub fn units(&self) -> &[UnitNet] {
         &self.units

@@ -420,6 +420,31 @@ fn changed_units_lose_their_neighbours_and_their_waiting_packets() {
 }
 
 #[test]
+fn a_port_with_another_link_loses_its_neighbours_but_those_that_are_kept() {
+    let mut neighbours = Neighbours::new(units());
+    let (port, mac) = (neighbours.units()[1].port, [2, 0, 0, 0, 0, 9]);
+    let address = |last: u8| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+    let other = (0..units().len()).find(|&unit| neighbours.units()[unit].port != port);
+    run(|out| neighbours.restore(0, (1, address(9)), mac, out));
+    run(|out| neighbours.add_fixed(0, 1, address(10), mac, out));
+    run(|out| neighbours.restore(0, (1, address(11)), mac, out));
+    neighbours.pin((1, address(11)));
+    if let Some(other) = other {
+        run(|out| neighbours.restore(0, (other, address(12)), mac, out));
+    }
+    run(|out| neighbours.send(0, 1, &packet4("192.0.2.13"), out));
+    let out = run(|out| neighbours.forget_port(port, out));
+    assert_eq!(out.drops, [Reason::NeighbourUnreachable], "the packet that waited");
+    assert_eq!(neighbours.mac((1, address(9))), None);
+    assert_eq!(neighbours.mac((1, address(10))), Some(mac), "fixed");
+    assert_eq!(neighbours.mac((1, address(11))), Some(mac), "in use");
+    if let Some(other) = other {
+        assert_eq!(neighbours.mac((other, address(12))), Some(mac), "another port");
+    }
+    assert_eq!(neighbours.waiting(), 0);
+}
+
+#[test]
 fn random_messages_never_panic_and_stay_bounded() {
     let seed = 11;
     println!("seed {seed}");

@@ -246,7 +246,8 @@ fn cards_have_devices_ports_and_service_sets() {
         (&a.device, &b.device),
         (&Some(Device::VfioUser("/run/a.sock".into())), &Some(Device::Soft))
     );
-    assert_eq!(b.interfaces, [Some("eth0".to_string()), Some("eth1".to_string())]);
+    let named = |name: &str| Some(nat64_host::config::Link::Interface(name.into()));
+    assert_eq!(b.links, [named("eth0"), named("eth1")]);
     for (card, set, pool, units) in [(a, "sset-nat64", "src-pool-nat64", 2), (b, "two", "second", 2)] {
         let xlate = &card.gateway.xlate;
         assert_eq!(

@@ -35,6 +35,7 @@ impl Bench {
         let options = Options {
             ports: vec![port(0, "inside"), port(1, "outside")],
             tlp_log: Some(folder.path().join("card.tlp")),
+            abi_hash: None,
         };
         let start = |memory| PciCard::start(PciEngine::Rtl, Box::new(memory));
         let service = Service::start(&folder.path().join("card.sock"), &options, start).expect("it starts");

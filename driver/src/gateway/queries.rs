@@ -21,10 +21,10 @@ pub struct CardShare {
 }
 
 impl CardShare {
-    fn new(entry: &DumpEntry, now: Time) -> Self {
+    fn new(entry: &DumpEntry, now: Time, time_of: impl Fn(u32) -> Time) -> Self {
         let last = |d: Direction| {
             let seen = entry.packets[d as usize] > 0;
-            seen.then(|| dump::stamp_time_ns(entry.stamp[d as usize], now).min(now))
+            seen.then(|| time_of(entry.stamp[d as usize]).min(now))
         };
         Self {
             packets: entry.packets.map(u64::from),
@@ -100,9 +100,23 @@ impl Gateway {
             return Ok(Vec::new());
         };
         let entries = card.activity(ids)?;
-        Ok(entries
-            .into_iter()
-            .map(|(id, entry)| (id, CardShare::new(&entry, now)))
-            .collect())
+        let share = |entry: &DumpEntry| CardShare::new(entry, now, |stamp| self.stamp_time(stamp, now));
+        Ok(entries.into_iter().map(|(id, entry)| (id, share(&entry))).collect())
+    }
+
+    /// The time of the card, on the gateway's clock: that of the first card, which goes on when a card was opened again.
+    /// `None`: there is no card now.
+    ///
+    /// # Errors
+    /// The card failed.
+    pub fn card_time(&mut self) -> Result<Option<Time>, GatewayError> {
+        let Some(card) = &mut self.card else { return Ok(None) };
+        Ok(Some(card.time()?.wrapping_add(self.card_offset)))
+    }
+
+    /// When a stamp of the card was made, on the gateway's clock.
+    pub(super) fn stamp_time(&self, stamp: u32, now: Time) -> Time {
+        let of_card = dump::stamp_time_ns(stamp, now.wrapping_sub(self.card_offset));
+        of_card.wrapping_add(self.card_offset)
     }
 }

@@ -76,11 +76,13 @@ impl Gateway {
     /// When the configuration does not fit this card (nothing is attached then), or it fails again: detach it again.
     pub fn attach_card(&mut self, now: Time, mut card: Card) -> Result<Moved, GatewayError> {
         card.configure(&self.config)?;
+        let offset = now.wrapping_sub(card.time()?);
         if self.card.is_some() {
             // Whoever has a card and brings another means it.
             drop(self.detach_card(now));
         }
         self.card = Some(card);
+        self.card_offset = offset;
         self.holding = false;
         let mut flows: Vec<Flow> = self
             .xlate

@@ -13,7 +13,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::tables::NextHop;
-use nat64_layout::{dump, Direction, Reason};
+use nat64_layout::{Direction, Reason};
 use nat64_xlate::{Flow, SessionId, Time};
 
 use super::{Carried, Deferred, Gateway, GatewayError, OVERFLOW};
@@ -251,7 +251,7 @@ impl Gateway {
             for direction in [Direction::SixToFour, Direction::FourToSix] {
                 // The stamp of a session without packets is the time it was installed.
                 if entry.packets[direction as usize] > 0 {
-                    let at = dump::stamp_time_ns(entry.stamp[direction as usize], now);
+                    let at = self.stamp_time(entry.stamp[direction as usize], now);
                     self.xlate.touch(id, direction, at);
                 }
             }

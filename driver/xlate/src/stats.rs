@@ -95,6 +95,41 @@ pub struct ServiceSetStats {
     pub reasons: Reasons,
 }
 
+fn add_all(mine: &mut [u64; 256], theirs: &[u64; 256]) {
+    mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+}
+
+impl Traffic {
+    fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+impl TermStats {
+    fn add(&mut self, other: &Self) {
+        self.hits += other.hits;
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.sessions += other.sessions;
+        self.ended
+            .iter_mut()
+            .zip(&other.ended)
+            .for_each(|(mine, theirs)| mine.add(theirs));
+    }
+}
+
+impl ServiceSetStats {
+    fn add(&mut self, other: &Self) {
+        let translated = self.translated.iter_mut().zip(&other.translated);
+        translated.for_each(|(mine, theirs)| mine.add(theirs));
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.sessions += other.sessions;
+        add_all(&mut self.reasons.0, &other.reasons.0);
+    }
+}
+
 /// Counters of a translator.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
@@ -143,6 +178,26 @@ impl Stats {
     /// Packets that ended for this reason.
     pub fn count(&self, reason: Reason) -> u64 {
         self.reasons[reason as usize]
+    }
+
+    /// Adds what another shard of the same configuration counted ([`crate::shard`]). The pools are shared, so of theirs
+    /// only what counts sessions is added.
+    pub fn add(&mut self, other: &Self) {
+        add_all(&mut self.reasons, &other.reasons);
+        for (mine, theirs) in self.service_sets.iter_mut().zip(&other.service_sets) {
+            mine.add(theirs);
+        }
+        let terms = self.terms.iter_mut().flatten().zip(other.terms.iter().flatten());
+        terms.for_each(|(mine, theirs)| mine.add(theirs));
+        for (mine, theirs) in self.pools.iter_mut().zip(&other.pools) {
+            mine.inbound += theirs.inbound;
+            mine.inbound_opened += theirs.inbound_opened;
+            mine.inbound_limited += theirs.inbound_limited;
+        }
+        self.probes += other.probes;
+        self.stored_syns_met += other.stored_syns_met;
+        self.held += other.held;
+        self.embryonic += other.embryonic;
     }
 
     #[inline]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Parser;
 use nat64_host::api::card::CardKind;
 use nat64_host::api::DEFAULT_SOCKET;
-use nat64_host::config::Device;
+use nat64_host::config::{Device, MAX_WORKERS};
 use nat64_host::daemon::access::Access;
 use nat64_host::daemon::cards::{CardSetOptions, Given, Location};
 use nat64_host::daemon::opening::OpenOptions;
@@ -32,6 +32,9 @@ Examples:
   # A card that somebody serves (nat64-sim serve, a hypervisor), and metrics for Prometheus on loopback
   nat64d --card vfio-user:/run/card.sock --metrics 127.0.0.1:9464
 
+  # No card: software between two interfaces, two threads
+  nat64d --card soft:eth1,eth2 --workers 2
+
   # Members of the group `noc` may look, the user `ops` may clear
   nat64d --card vfio:0000:03:00.0 --allow read-only=@noc --allow operator=ops
 
@@ -42,7 +45,8 @@ again. Exit codes: 0 stopped, 1 it could not start, 2 something on the command l
 #[derive(Debug, Parser)]
 #[command(name = "nat64d", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, `sim[:ENGINE]` or soft. The name is card0 when not given. May be given
+    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, `sim[:ENGINE]` or `soft[:INSIDE,OUTSIDE]` (interfaces, or tap:NAME for
+    /// devices that are made; those of the configuration where none is given). The name is card0 when not given. May be given
     /// several times; cards can also be named in the configuration.
     #[arg(long = "card", value_name = "CARD")]
     cards: Vec<Given>,
@@ -77,6 +81,9 @@ struct Arguments {
     /// What a port of the simulated card is plugged into, as `nat64-sim serve --port` takes it.
     #[arg(long = "sim-port", value_name = "SIDE=WHAT")]
     sim_ports: Vec<String>,
+    /// Threads of a software card whose configuration does not say how many.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
+    workers: u32,
     /// Keep all privileges.
     #[arg(long)]
     keep_privileges: bool,
@@ -206,6 +213,7 @@ fn run(arguments: Arguments, access: Access, log: journal::LogBuffer) -> Result<
                 folder: arguments.run,
                 sim_binary: arguments.sim_binary,
                 sim_ports: arguments.sim_ports,
+                workers: arguments.workers,
             },
         },
     };

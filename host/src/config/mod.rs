@@ -66,7 +66,8 @@ pub use json::parse_json;
 pub use loading::{load, LoadMode};
 pub use model::{
     build, model, AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, BuildOptions, Card, CardLimits, Checker, Device,
-    Model, NatPrefix, RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
+    Link, Model, NatPrefix, RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget,
+    UnitExtra, MAX_WORKERS,
 };
 pub use parse::parse_curly;
 pub use place::{Place, Source};

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use nat64_driver::{CardSpec, Gateway, GatewayConfig};
-use nat64_layout::Geometry;
+use nat64_driver::{CardSpec, Gateway};
+use nat64_layout::{Geometry, PORTS};
 use tokio::sync::broadcast;
 
-use super::dataplane::DataplaneError;
+use super::dataplane::{CardConfig, DataplaneError};
 use super::opening::{self, OpenOptions};
 use super::worker::{CardHandle, EventBatch, Opener, Sleep, Worker};
 use crate::api::card::{CardKind, CardState};
 use crate::api::configuration::AppliedToCard;
-use crate::config::{self, CardLimits, Device, Model};
+use crate::config::{self, CardLimits, Device, Link, Model};
 use crate::store::{Apply, ApplyError, ApplyReport, Refusal};
 
 /// Batches of events kept for slow readers.
@@ -33,8 +33,13 @@ pub enum Location {
     Driver(CardSpec),
     /// `sim` or `sim:ENGINE`: a simulated card, started as a child process.
     Sim(Option<String>),
-    /// `soft`: software on these interfaces.
-    Soft([Option<String>; nat64_layout::PORTS]),
+    /// `soft` or `soft:INSIDE,OUTSIDE`: software on these interfaces.
+    Soft {
+        /// By port.
+        links: [Option<Link>; PORTS],
+        /// Threads; `None`: what [`OpenOptions::workers`] says.
+        workers: Option<u32>,
+    },
 }
 
 impl Location {
@@ -44,7 +49,7 @@ impl Location {
             Self::Driver(CardSpec::Vfio(_)) => CardKind::Vfio,
             Self::Driver(CardSpec::VfioUser(_)) => CardKind::VfioUser,
             Self::Sim(_) => CardKind::Sim,
-            Self::Soft(_) => CardKind::Soft,
+            Self::Soft { .. } => CardKind::Soft,
         }
     }
 }
@@ -55,7 +60,13 @@ impl std::fmt::Display for Location {
             Self::Driver(spec) => spec.fmt(f),
             Self::Sim(None) => f.write_str("sim"),
             Self::Sim(Some(engine)) => write!(f, "sim:{engine}"),
-            Self::Soft(_) => f.write_str("soft"),
+            Self::Soft { links, .. } if links.iter().all(Option::is_none) => f.write_str("soft"),
+            Self::Soft { links, .. } => {
+                let named = links
+                    .each_ref()
+                    .map(|link| link.as_ref().map(Link::to_string).unwrap_or_default());
+                write!(f, "soft:{}", named.join(",").trim_end_matches(','))
+            }
         }
     }
 }
@@ -69,12 +80,40 @@ impl std::str::FromStr for Location {
             ("sim", engine) if engine.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') => {
                 Ok(Self::Sim(Some(engine.to_owned())))
             }
-            ("soft", "") => Ok(Self::Soft([None, None])),
+            ("soft", links) => Ok(Self::Soft {
+                links: soft_links(links)?,
+                workers: None,
+            }),
             _ => text
                 .parse()
                 .map(Self::Driver)
-                .map_err(|error: nat64_driver::SpecError| format!("{error}, or sim, sim:rtl-compiled, soft")),
+                .map_err(|error: nat64_driver::SpecError| {
+                    format!("{error}, or sim, sim:rtl-compiled, soft, soft:eth1,eth2")
+                }),
         }
+    }
+}
+
+/// The ports of `soft:INSIDE,OUTSIDE`: each an interface, `tap:NAME` for a device that is made, or nothing.
+fn soft_links(text: &str) -> Result<[Option<Link>; PORTS], String> {
+    let mut links = [const { None }; PORTS];
+    let mut parts = text.split(',');
+    for (link, part) in links.iter_mut().zip(&mut parts) {
+        let name = part.strip_prefix("tap:").unwrap_or(part);
+        if part.is_empty() {
+            continue;
+        }
+        if name.is_empty() || name.contains([':', '/']) {
+            return Err(format!("`{part}` is no interface; write its name, or tap:NAME"));
+        }
+        *link = Some(match part == name {
+            true => Link::Interface(name.into()),
+            false => Link::Tap(name.into()),
+        });
+    }
+    match parts.next() {
+        Some(more) => Err(format!("`{more}`: a card has {PORTS} ports")),
+        None => Ok(links),
     }
 }
 
@@ -240,11 +279,24 @@ impl CardSet {
             Device::Vfio(address) => Some(Location::Driver(CardSpec::Vfio(address.parse().ok()?))),
             Device::VfioUser(path) => Some(Location::Driver(CardSpec::VfioUser(path.clone()))),
             Device::Sim => Some(Location::Sim(None)),
-            Device::Soft => Some(Location::Soft(card.interfaces.clone())),
+            Device::Soft => Some(Location::Soft {
+                links: card.links.clone(),
+                workers: card.workers,
+            }),
         };
         // The command line wins: it is what an operator says who wants this card now.
         match given.map(|given| &given.location) {
-            Some(Location::Soft(_)) => Some(Location::Soft(card.interfaces.clone())),
+            // Ports it does not name are the configuration's.
+            Some(Location::Soft { links, .. }) => {
+                let mut links = links.clone();
+                for (link, own) in links.iter_mut().zip(&card.links) {
+                    *link = link.take().or_else(|| own.clone());
+                }
+                Some(Location::Soft {
+                    links,
+                    workers: card.workers,
+                })
+            }
             Some(location) => Some(location.clone()),
             None => from_device(card.device.as_ref()?),
         }
@@ -265,11 +317,18 @@ fn settle(card: &CardHandle, until: Instant) {
 /// One card with a configuration that it is to have.
 struct PreparedCard {
     name: String,
-    config: Arc<GatewayConfig>,
+    config: Arc<CardConfig>,
     /// A card that the configuration adds.
     added: Option<Running>,
     /// In fault: the configuration is kept for later.
     fault: Option<String>,
+}
+
+/// A card that was stopped for another one of its name.
+struct Replaced {
+    location: Location,
+    /// What was in force there.
+    config: Option<Arc<CardConfig>>,
 }
 
 /// What [`CardSet`] hands from prepare to apply.
@@ -278,12 +337,19 @@ pub struct Prepared {
 }
 
 /// Everything is told to whoever listens: whether a service set's messages go anywhere is decided there.
-fn gateway_config(card: &config::Card) -> Arc<GatewayConfig> {
+fn card_config(card: &config::Card) -> Arc<CardConfig> {
     let mut config = card.gateway.clone();
     for set in &mut config.xlate.service_sets {
         set.log_sessions = true;
     }
-    Arc::new(config)
+    Arc::new(CardConfig {
+        gateway: Arc::new(config),
+        advertisements: card
+            .units
+            .iter()
+            .map(|unit| unit.router_advertisement.clone())
+            .collect(),
+    })
 }
 
 /// The configuration engine's way to the cards. Calls block; they come from threads that may.
@@ -302,7 +368,7 @@ impl Applier<'_> {
                 card.name, card.name
             )));
         };
-        let config = gateway_config(card);
+        let config = card_config(card);
         let handle = {
             let running = set.running();
             let same = running
@@ -334,7 +400,7 @@ impl Applier<'_> {
             Ok(()) => Ok(prepared),
             Err(DataplaneError::Fault(fault)) => {
                 let hardware = handle.kind != CardKind::Soft;
-                Gateway::check(&config, hardware).map_err(|error| refuse(super::gateway::chain(&error)))?;
+                Gateway::check(&config.gateway, hardware).map_err(|error| refuse(super::gateway::chain(&error)))?;
                 prepared.fault = Some(fault);
                 Ok(prepared)
             }
@@ -363,8 +429,35 @@ impl Applier<'_> {
         self.0.handles().into_iter().find(|card| *card.name == *name)
     }
 
+    /// Stops a card that another one of its name takes the place of: both may be on the same interfaces, or devices.
+    fn take_out(&self, name: &str) -> Option<Replaced> {
+        let mut old = {
+            let mut running = self.0.running();
+            let place = running.iter().position(|other| *other.worker.handle().name == *name)?;
+            running.remove(place)
+        };
+        let config = old.worker.handle().ask_blocking(|dataplane| Ok(dataplane.in_force()));
+        old.worker.stop();
+        Some(Replaced {
+            location: old.location,
+            config: config.ok().flatten(),
+        })
+    }
+
+    /// Starts a card again that was taken out.
+    fn put_back(&self, name: &str, replaced: Replaced) -> std::io::Result<()> {
+        let running = self.0.spawn(name, replaced.location)?;
+        if let Some(config) = replaced.config {
+            // Its thread was just started.
+            let _ = running.worker.handle().keep_blocking(config);
+        }
+        self.0.running().push(running);
+        self.0.publish();
+        Ok(())
+    }
+
     /// Puts a configuration back that was in force before.
-    fn back(&self, name: &str, config: Option<Arc<GatewayConfig>>) -> Result<(), DataplaneError> {
+    fn back(&self, name: &str, config: Option<Arc<CardConfig>>) -> Result<(), DataplaneError> {
         let (Some(handle), Some(config)) = (self.handle(name), config) else {
             return Ok(());
         };
@@ -394,7 +487,7 @@ impl Apply for Applier<'_> {
 
     fn apply(&mut self, prepared: Prepared) -> Result<ApplyReport, ApplyError> {
         let mut report = ApplyReport::default();
-        let mut done: Vec<(String, Option<Arc<GatewayConfig>>)> = Vec::new();
+        let mut done: Vec<(String, Option<Arc<CardConfig>>)> = Vec::new();
         let mut by_card = Vec::new();
         let mut rest = prepared.cards.into_iter();
         let kept: Vec<String> = rest.as_slice().iter().map(|card| card.name.clone()).collect();
@@ -404,7 +497,8 @@ impl Apply for Applier<'_> {
                 None => self.handle(&card.name),
             };
             let Some(handle) = handle else { continue };
-            let before = handle.ask_blocking(|dataplane| Ok(dataplane.config())).ok().flatten();
+            let replaced = card.added.as_ref().and_then(|_| self.take_out(&card.name));
+            let before = handle.ask_blocking(|dataplane| Ok(dataplane.in_force())).ok().flatten();
             let applied = match &card.fault {
                 None => handle.ask_blocking(|dataplane| dataplane.apply()),
                 Some(fault) => {
@@ -426,16 +520,17 @@ impl Apply for Applier<'_> {
                         mappings_removed: applied.bibs_removed as u64,
                     });
                     if let Some(added) = card.added {
-                        let mut running = self.0.running();
-                        let place = running
-                            .iter()
-                            .position(|other| *other.worker.handle().name == *card.name);
-                        let old = place.map(|place| running.remove(place));
-                        running.push(added);
-                        drop(running);
+                        self.0.running().push(added);
                         self.0.publish();
-                        if let Some(mut old) = old {
-                            old.worker.stop();
+                        if let Some(Replaced {
+                            location,
+                            config: Some(_),
+                        }) = replaced
+                        {
+                            report.notes.push(format!(
+                                "card {} is opened anew, its sessions are gone: it was {location}",
+                                card.name
+                            ));
                         }
                     } else {
                         done.push((card.name, before));
@@ -453,6 +548,12 @@ impl Apply for Applier<'_> {
                     let failed = card.name.clone();
                     if card.added.is_some() {
                         self.drop_prepared(vec![card]);
+                    }
+                    if let Some(replaced) = replaced {
+                        card_lost |= replaced.config.is_some();
+                        if let Err(error) = self.put_back(&failed, replaced) {
+                            reason.push_str(&format!("; card {failed} did not come back: {error}"));
+                        }
                     }
                     self.drop_prepared(rest.collect());
                     return Err(ApplyError {
@@ -506,4 +607,40 @@ impl Applier<'_> {
 /// Where the files of a card are, below the daemon's folder.
 pub fn state_file(folder: &Path, card: &str) -> PathBuf {
     folder.join(format!("memory-{card}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_read_and_shown_alike() {
+        for text in [
+            "soft",
+            "soft:eth1",
+            "soft:eth1,eth2",
+            "soft:,eth2",
+            "soft:tap:a,tap:b",
+            "sim",
+            "sim:rtl-compiled",
+            "vfio:0000:03:00.0",
+            "vfio-user:/run/card.sock",
+        ] {
+            let location: Location = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(location.to_string(), text);
+        }
+        let soft: Location = "soft:eth1,tap:b".parse().expect("two ports");
+        let links = [Some(Link::Interface("eth1".into())), Some(Link::Tap("b".into()))];
+        assert_eq!(soft, Location::Soft { links, workers: None });
+        for text in [
+            "soft:a,b,c",
+            "soft:tap:,b",
+            "soft:a/b",
+            "soft:bond:a",
+            "hard",
+            "sim:../x",
+        ] {
+            assert!(text.parse::<Location>().is_err(), "{text}");
+        }
+    }
 }

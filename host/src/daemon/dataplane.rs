@@ -19,9 +19,10 @@ use std::time::Duration;
 use nat64_driver::{CardCounters, GatewayConfig, GatewayStats};
 use nat64_layout::regs::Datapath;
 use nat64_layout::Geometry;
-use nat64_xlate::{BibInfo, Event, ReconfigureReport, SessionId, SessionInfo, Stats, Time};
+use nat64_xlate::{BibInfo, Event, ReconfigureReport, SessionInfo, Stats, Time};
 
 use super::filter::{MappingMatch, SessionMatch};
+use crate::config::RouterAdvertisement;
 
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,25 @@ pub enum DataplaneError {
     /// The card failed: it must be opened anew, and every later call fails too.
     #[error("the card failed: {0}")]
     Fault(String),
+}
+
+/// What a dataplane is to do. Clones share the gateway's part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CardConfig {
+    /// The gateway.
+    pub gateway: Arc<GatewayConfig>,
+    /// What is advertised to the hosts of each unit; the index is that of `gateway.units`.
+    pub advertisements: Vec<Option<RouterAdvertisement>>,
+}
+
+impl CardConfig {
+    /// A gateway that advertises nothing.
+    pub fn silent(gateway: GatewayConfig) -> Self {
+        Self {
+            gateway: Arc::new(gateway),
+            advertisements: Vec::new(),
+        }
+    }
 }
 
 /// What a call of [`Dataplane::work`] found.
@@ -143,6 +163,8 @@ pub struct Counters {
     pub translator: Stats,
     /// The card's; `None` without one.
     pub card: Option<CardCounters>,
+    /// Bytes of frames in and out, by port, where the host counts them.
+    pub bytes: Option<[[u64; 2]; nat64_layout::PORTS]>,
     /// Sessions now.
     pub sessions: u64,
     /// Mappings now, by protocol (index: protocol number - 1).
@@ -251,7 +273,7 @@ pub trait Dataplane: Send {
     ///
     /// # Errors
     /// [`DataplaneError::Refused`]: nothing is kept.
-    fn prepare(&mut self, config: Arc<GatewayConfig>) -> Result<(), DataplaneError>;
+    fn prepare(&mut self, config: Arc<CardConfig>) -> Result<(), DataplaneError>;
 
     /// Puts the prepared configuration in force. Sessions it still allows live on. The first configuration starts
     /// packet work.
@@ -265,7 +287,12 @@ pub trait Dataplane: Send {
     fn abort(&mut self);
 
     /// The configuration in force.
-    fn config(&self) -> Option<Arc<GatewayConfig>>;
+    fn in_force(&self) -> Option<Arc<CardConfig>>;
+
+    /// The gateway of the configuration in force.
+    fn config(&self) -> Option<Arc<GatewayConfig>> {
+        Some(self.in_force()?.gateway.clone())
+    }
 
     /// Sessions that match. Before the first configuration there are none.
     fn sessions(
@@ -324,11 +351,13 @@ pub trait Dataplane: Send {
     /// The blocks a host has, or that a pool address and port belong to.
     fn deterministic(&mut self, of: Deterministic) -> Result<Vec<Block>, DataplaneError>;
 
+    /// What is wrong while it goes on: its card failed, holds sessions, and is opened again. `None`: nothing.
+    fn trouble(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// Events since the last call, at most some 65,536, and how many were lost.
     fn take_events(&mut self, into: &mut Vec<Event>) -> u64;
-
-    /// Whether a session still lives, and in which state; for [`SessionRow::worker`] 0.
-    fn session(&mut self, id: SessionId) -> Option<SessionInfo>;
 
     /// Stops cleanly: what waits to be sent is sent, what has to be kept for a restart is kept. A card goes on
     /// translating the sessions it knows.

@@ -2,28 +2,31 @@
 //!
 //! The card's clock is read every `RESYNC`; between, this machine's clock tells how far it is. Time never goes back:
 //! where the card's is behind what was guessed, it stands until the card is there.
+//!
+//! A card that fails ([`Gateway::check_card`] every `CHECK`, or whatever is done with it) is let go; the gateway holds its
+//! sessions, does the rest of what it was about, and gives them to the card when it can be opened again ([`Reopener`]).
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nat64_driver::gateway::CardShare as DriverShare;
-use nat64_driver::{link, Adopted, Card, Gateway, GatewayConfig, GatewayError};
+use nat64_driver::{Adopted, Card, Gateway, GatewayConfig, GatewayError, Reopened, Reopener};
 use nat64_layout::{Protocol, ABI_HASH};
-use nat64_xlate::engine::Verdict;
-use nat64_xlate::{
-    BibInfo, BindingKey, DrainError, Event, Explanation, ReconfigureReport, SessionId, SessionInfo, Time,
-};
+use nat64_xlate::{BibInfo, BindingKey, Event, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use super::dataplane::{
-    Block, Bounds, CardShare, Counters, Cursor, Dataplane, DataplaneError, Deterministic, HardwareIdentity, Identity,
-    MappingRow, NeighbourRow, Probe, SessionRow, Slice, Walk, Work,
+    Block, Bounds, CardConfig, CardShare, Counters, Cursor, Dataplane, DataplaneError, Deterministic, HardwareIdentity,
+    Identity, MappingRow, NeighbourRow, Probe, SessionRow, Slice, Walk, Work,
 };
 use super::filter::{MappingMatch, SessionMatch};
 use super::state::MemoryFile;
+use super::{answers, walk};
 
 /// Time between two looks at the card's clock.
 const RESYNC: Duration = Duration::from_millis(50);
+/// Time between two looks at whether the card is what it should be.
+const CHECK: Duration = Duration::from_secs(1);
 /// Frames taken from a [`Frames`] in one round.
 const ROUND: usize = 256;
 
@@ -48,8 +51,8 @@ pub struct GatewayDataplane {
     /// The card, until there is a gateway.
     card: Option<Card>,
     gateway: Option<Gateway>,
-    config: Option<Arc<GatewayConfig>>,
-    prepared: Option<Arc<GatewayConfig>>,
+    config: Option<Arc<CardConfig>>,
+    prepared: Option<Arc<CardConfig>>,
     hardware: Option<HardwareIdentity>,
     seed: u64,
     clock: Clock,
@@ -61,6 +64,30 @@ pub struct GatewayDataplane {
     /// A card that runs and may be taken over with its sessions, until the first configuration.
     takeover: Option<Takeover>,
     adopted: bool,
+    reopener: Option<Reopener>,
+    /// The card failed and is not back yet: what is said of it.
+    lost: Option<Lost>,
+    next_check: Instant,
+}
+
+/// A card that is away.
+struct Lost {
+    error: String,
+    held: usize,
+    /// What is shown.
+    says: Arc<str>,
+}
+
+impl Lost {
+    fn new(error: String, held: usize) -> Self {
+        let says = format!("{error}; {held} sessions are held for it").into();
+        Self { error, held, says }
+    }
+
+    fn tried(&mut self, attempts: u32, why: &str) {
+        let Self { error, held, .. } = self;
+        self.says = format!("{error}; {held} sessions are held for it; opened {attempts} times in vain: {why}").into();
+    }
 }
 
 struct Clock {
@@ -164,6 +191,11 @@ impl GatewayDataplane {
         self.memory = Some(memory);
     }
 
+    /// Opens the card with `open` when it failed, with all sessions held meanwhile; without, it is a fault of the whole.
+    pub fn reopen_with(&mut self, open: impl FnMut() -> Result<Card, String> + Send + 'static) {
+        self.reopener = Some(Reopener::new(open));
+    }
+
     /// A card that runs, to be taken over with its sessions when the configuration is known: only then can be told whether
     /// it is the one it was left with. Until then nothing is done to it.
     pub fn running(takeover: Takeover, seed: u64) -> Self {
@@ -242,12 +274,70 @@ impl GatewayDataplane {
             memory: None,
             takeover: None,
             adopted: false,
+            reopener: None,
+            lost: None,
+            next_check: Instant::now(),
         }
     }
 
     fn gateway(&mut self) -> Result<&mut Gateway, DataplaneError> {
         let none = || DataplaneError::Refused("the card has no configuration yet".into());
         self.gateway.as_mut().ok_or_else(none)
+    }
+
+    /// Has the gateway do something; when the card fails in it, the gateway lets go of it and does it once more.
+    fn drive<T>(&mut self, act: impl Fn(&mut Gateway, Time) -> Result<T, GatewayError>) -> Result<T, DataplaneError> {
+        let now = self.now()?;
+        match act(self.gateway()?, now) {
+            Err(error) if error.is_device() && self.reopener.is_some() => {
+                self.lose(&error);
+                Ok(act(self.gateway()?, now)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Lets go of a card that failed.
+    fn lose(&mut self, error: &GatewayError) {
+        let now = self.clock.now();
+        let Some(gateway) = &mut self.gateway else { return };
+        let (card, moved) = gateway.detach_card(now);
+        drop(card);
+        let (error, held) = (chain(error), moved.installed);
+        tracing::error!(
+            error,
+            held,
+            "the card failed; its sessions are held and it is opened again"
+        );
+        self.lost = Some(Lost::new(error, held));
+    }
+
+    /// Tries to open a card that was lost, when it is time.
+    fn reopen(&mut self, now: Time) {
+        let (Some(lost), Some(reopener), Some(gateway)) = (&mut self.lost, &mut self.reopener, &mut self.gateway)
+        else {
+            return;
+        };
+        match reopener.poll(now, gateway) {
+            Reopened::Nothing(_) => {}
+            Reopened::Failed { attempts, error } => {
+                tracing::warn!(attempts, error, "the card cannot be opened");
+                lost.tried(attempts, &error);
+            }
+            Reopened::Back(moved) => {
+                tracing::info!(
+                    installed = moved.installed,
+                    waiting = moved.waiting,
+                    "the card is back with its sessions"
+                );
+                self.lost = None;
+                self.adopted = false;
+                self.hardware = gateway.card().map(hardware_of);
+                if let Some(memory) = &mut self.memory {
+                    memory.renew();
+                }
+            }
+        }
     }
 
     fn card_mut(&mut self) -> Option<&mut Card> {
@@ -261,9 +351,24 @@ impl GatewayDataplane {
         Slice {
             rows: Vec::new(),
             next: None,
-            config: self.config.clone().unwrap_or_else(|| Arc::new(no_config())),
+            config: self.config().unwrap_or_else(|| Arc::new(answers::no_config())),
             now: self.clock.now(),
         }
+    }
+
+    /// Takes what the card punted, or what arrived without one.
+    fn take_frames(&mut self, now: Time) -> Result<usize, DataplaneError> {
+        let Carrier::Frames(frames) = &mut self.carrier else {
+            return self.drive(|gateway, now| gateway.poll(now));
+        };
+        let Some(gateway) = &mut self.gateway else { return Ok(0) };
+        let mut count = 0;
+        while count < ROUND {
+            let Some((port, frame)) = frames.receive() else { break };
+            gateway.frame(now, port, &frame)?;
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// Sends what a gateway without a card made.
@@ -321,20 +426,6 @@ impl GatewayDataplane {
     }
 }
 
-/// A configuration with nothing in it, for answers before the first one.
-fn no_config() -> GatewayConfig {
-    let port = nat64_driver::PortConfig {
-        mac: [0; 6],
-        policy: nat64_layout::tables::PortPolicy::Drop,
-    };
-    GatewayConfig {
-        link_type: nat64_driver::LinkType::Ethernet,
-        ports: [port; nat64_layout::PORTS],
-        units: Vec::new(),
-        xlate: nat64_xlate::Config::default(),
-    }
-}
-
 impl Dataplane for GatewayDataplane {
     fn identity(&mut self) -> Result<Identity, DataplaneError> {
         Ok(Identity {
@@ -346,9 +437,16 @@ impl Dataplane for GatewayDataplane {
 
     fn now(&mut self) -> Result<Time, DataplaneError> {
         if self.clock.old() {
-            if let Some(card) = self.card_mut() {
-                let base = card.time().map_err(|error| DataplaneError::Fault(chain(&error)))?;
-                self.clock.set(base);
+            let base = match (&mut self.gateway, &mut self.card) {
+                (Some(gateway), _) => gateway.card_time(),
+                (None, Some(card)) => card.time().map(Some).map_err(Into::into),
+                (None, None) => Ok(None),
+            };
+            match base {
+                Ok(Some(base)) => self.clock.set(base),
+                Ok(None) => {}
+                Err(error) if self.gateway.is_some() && self.reopener.is_some() => self.lose(&error),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(self.clock.now())
@@ -356,24 +454,19 @@ impl Dataplane for GatewayDataplane {
 
     fn work(&mut self) -> Result<Work, DataplaneError> {
         let now = self.now()?;
-        let Some(gateway) = &mut self.gateway else {
+        if self.gateway.is_none() {
             return Ok(Work::Idle);
-        };
-        let mut count = match &mut self.carrier {
-            Carrier::Card => gateway.poll(now)?,
-            Carrier::Frames(frames) => {
-                let mut count = 0;
-                while count < ROUND {
-                    let Some((port, frame)) = frames.receive() else { break };
-                    gateway.frame(now, port, &frame)?;
-                    count += 1;
-                }
-                count
-            }
-        };
-        if gateway.next_deadline().is_some_and(|deadline| deadline <= now) {
-            gateway.advance(now)?;
+        }
+        self.reopen(now);
+        let mut count = self.take_frames(now)?;
+        if self.gateway()?.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.drive(|gateway, now| gateway.advance(now))?;
             count += 1;
+        }
+        let instant = Instant::now();
+        if instant >= self.next_check {
+            self.next_check = instant + CHECK;
+            self.drive(|gateway, _| gateway.check_card())?;
         }
         self.send_output();
         self.keep_memory();
@@ -388,18 +481,22 @@ impl Dataplane for GatewayDataplane {
         match (&mut self.carrier, self.gateway.as_mut().and_then(Gateway::card_mut)) {
             (Carrier::Frames(frames), _) => frames.wait(timeout),
             (Carrier::Card, Some(card)) => {
-                card.wait(timeout)
-                    .map_err(|error| DataplaneError::Fault(chain(&error)))?;
+                let waited = card.wait(timeout);
+                match waited.map_err(GatewayError::from) {
+                    Err(error) if self.reopener.is_some() => self.lose(&error),
+                    Err(error) => return Err(error.into()),
+                    Ok(_) => {}
+                }
             }
-            // A card without a configuration takes no frames.
+            // A card without a configuration takes no frames, and one that is away neither.
             (Carrier::Card, None) => std::thread::sleep(timeout),
         }
         Ok(())
     }
 
-    fn prepare(&mut self, config: Arc<GatewayConfig>) -> Result<(), DataplaneError> {
+    fn prepare(&mut self, config: Arc<CardConfig>) -> Result<(), DataplaneError> {
         self.prepared = None;
-        Gateway::check(&config, matches!(self.carrier, Carrier::Card))?;
+        Gateway::check(&config.gateway, matches!(self.carrier, Carrier::Card))?;
         self.prepared = Some(config);
         Ok(())
     }
@@ -408,12 +505,12 @@ impl Dataplane for GatewayDataplane {
         let Some(config) = self.prepared.take() else {
             return Err(DataplaneError::Refused("no configuration is prepared".into()));
         };
-        let now = self.now()?;
         let report = match &mut self.gateway {
-            Some(gateway) => gateway.reconfigure(now, (*config).clone())?,
+            Some(_) => self.drive(|gateway, now| gateway.reconfigure(now, (*config.gateway).clone()))?,
             None => {
+                self.now()?;
                 // Checked in `prepare`: what can fail now is the card, and then it has to be opened anew.
-                let gateway = self.first(&config);
+                let gateway = self.first(&config.gateway);
                 self.gateway = Some(gateway.map_err(|error| DataplaneError::Fault(error.to_string()))?);
                 ReconfigureReport::default()
             }
@@ -428,7 +525,7 @@ impl Dataplane for GatewayDataplane {
         self.prepared = None;
     }
 
-    fn config(&self) -> Option<Arc<GatewayConfig>> {
+    fn in_force(&self) -> Option<Arc<CardConfig>> {
         self.config.clone()
     }
 
@@ -446,8 +543,7 @@ impl Dataplane for GatewayDataplane {
                 .filter(|row| row.in_card)
                 .map(|row| row.info.flow.id)
                 .collect();
-            let now = slice.now;
-            let mut shares = self.gateway()?.shares(now, &ids)?;
+            let mut shares = self.drive(|gateway, now| gateway.shares(now, &ids))?;
             shares.sort_unstable_by_key(|(id, _)| *id);
             for row in &mut slice.rows {
                 let found = shares.binary_search_by_key(&row.info.flow.id, |(id, _)| *id);
@@ -469,7 +565,7 @@ impl Dataplane for GatewayDataplane {
         let slice = self.session_rows(from, filter, bounds);
         let ids: Vec<SessionId> = slice.rows.iter().map(|row| row.info.flow.id).collect();
         if !ids.is_empty() {
-            self.gateway()?.close_sessions(slice.now, &ids)?;
+            self.drive(|gateway, now| gateway.close_sessions(now, &ids))?;
             self.send_output();
         }
         Ok(slice)
@@ -497,7 +593,7 @@ impl Dataplane for GatewayDataplane {
             .map(|row| (row.info.service_set, row.info.protocol, row.info.pool))
             .collect();
         if !keys.is_empty() {
-            self.gateway()?.close_bindings(slice.now, &keys)?;
+            self.drive(|gateway, now| gateway.close_bindings(now, &keys))?;
             self.send_output();
         }
         Ok(slice)
@@ -506,32 +602,14 @@ impl Dataplane for GatewayDataplane {
     fn neighbours(&mut self, from: Cursor, bounds: Bounds) -> Result<Slice<NeighbourRow>, DataplaneError> {
         let mut slice = self.empty_slice();
         let Some(gateway) = &self.gateway else { return Ok(slice) };
-        let skip = usize::try_from(from).unwrap_or(usize::MAX);
-        let found = gateway.neighbours().page(skip, bounds.rows);
-        let end = skip.saturating_add(found.len());
-        slice.next = (end < gateway.neighbours().len() && !found.is_empty()).then_some(end as Cursor);
-        slice.rows = found
-            .into_iter()
-            .map(|info| NeighbourRow {
-                unit: info.key.0,
-                address: info.key.1,
-                mac: info.mac,
-                learned: info.learned,
-                fixed: info.fixed,
-                users: info.pins,
-                waiting: info.waiting as u32,
-                expires: info.expires,
-            })
-            .collect();
+        (slice.rows, slice.next) = answers::neighbours(gateway.neighbours(), from, bounds);
         Ok(slice)
     }
 
     fn counters(&mut self) -> Result<Counters, DataplaneError> {
+        let card = self.drive(|gateway, _| gateway.card_counters())?;
         let now = self.now()?;
-        let Some(gateway) = &mut self.gateway else {
-            return Err(DataplaneError::Refused("the card has no configuration yet".into()));
-        };
-        let card = gateway.card_counters()?;
+        let gateway = self.gateway()?;
         let nat = gateway.translator();
         Ok(Counters {
             host: gateway.stats(),
@@ -541,6 +619,7 @@ impl Dataplane for GatewayDataplane {
             fragmented: nat.fragmented_packets() as u64,
             translator: nat.stats(),
             card,
+            bytes: None,
             now,
         })
     }
@@ -554,67 +633,40 @@ impl Dataplane for GatewayDataplane {
 
     fn drain(&mut self, pool: &str, address: Ipv4Addr, on: bool) -> Result<(), DataplaneError> {
         let gateway = self.gateway()?;
-        let missing = |what, name: String| DataplaneError::NotFound { what, name };
-        let pools = &gateway.config().xlate.pools;
-        let Some(found) = pools.iter().find(|p| p.name == pool) else {
-            return Err(missing("pool", pool.to_owned()));
-        };
-        if !found.ranges.iter().any(|&(low, high)| (low..=high).contains(&address)) {
-            return Err(missing("pool address", format!("{address} of {pool}")));
-        }
-        let done = if on {
+        answers::has_address(gateway.config(), pool, address)?;
+        answers::drained(if on {
             gateway.drain(address)
         } else {
             gateway.undrain(address)
-        };
-        match done {
-            Ok(_) => Ok(()),
-            Err(DrainError::NotOurs(_)) => Err(missing("pool address", address.to_string())),
-            Err(error) => Err(DataplaneError::Refused(error.to_string())),
-        }
+        })
     }
 
     fn drains(&mut self) -> Result<Vec<(String, Ipv4Addr, u32)>, DataplaneError> {
         let Some(gateway) = &self.gateway else {
             return Ok(Vec::new());
         };
-        let pools = &gateway.config().xlate.pools;
-        let pool_of = |address: Ipv4Addr| {
-            let has = |&(low, high): &(Ipv4Addr, Ipv4Addr)| (low..=high).contains(&address);
-            let found = pools.iter().find(|pool| pool.ranges.iter().any(has));
-            found.map_or(String::new(), |pool| pool.name.clone())
-        };
-        let drained = gateway.translator().draining();
-        Ok(drained
-            .into_iter()
-            .map(|drain| (pool_of(drain.address), drain.address, drain.ports_in_use))
-            .collect())
+        Ok(answers::drains(gateway.config(), &gateway.translator().draining()))
     }
 
     fn explain(&mut self, probe: &Probe) -> Result<Walk, DataplaneError> {
         let now = self.now()?;
-        explain(self.gateway()?, now, probe)
+        let gateway = self.gateway()?;
+        let unit = walk::unit_of(gateway.config(), probe)?;
+        let told = gateway.translator().explain(now, unit, &probe.packet);
+        let carried = told.session.map(|info| gateway.is_installed(info.flow.id));
+        let card = gateway.card().map(|_| carried.unwrap_or(false));
+        Ok(walk::of(gateway.config(), gateway.neighbours(), card, &told))
     }
 
     fn deterministic(&mut self, of: Deterministic) -> Result<Vec<Block>, DataplaneError> {
         let Some(gateway) = &self.gateway else {
             return Ok(Vec::new());
         };
-        let nat = gateway.translator();
-        let blocks = match of {
-            Deterministic::Host(host) => nat.deterministic_of(host),
-            Deterministic::Port(address, port) => nat.deterministic_at((address, port)),
-        };
-        Ok(blocks
-            .into_iter()
-            .map(|block| Block {
-                service_set: block.service_set,
-                pool: block.pool,
-                subscriber: block.subscriber,
-                address: block.address,
-                ports: block.ports,
-            })
-            .collect())
+        Ok(answers::blocks(gateway.translator(), of))
+    }
+
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.lost.as_ref().map(|lost| lost.says.clone())
     }
 
     fn take_events(&mut self, into: &mut Vec<Event>) -> u64 {
@@ -626,106 +678,10 @@ impl Dataplane for GatewayDataplane {
         lost
     }
 
-    fn session(&mut self, id: SessionId) -> Option<SessionInfo> {
-        self.gateway.as_ref()?.translator().session(id)
-    }
-
     fn shut_down(&mut self) -> Result<(), DataplaneError> {
         // The card goes on with what it knows; frames in the inject ring are its already.
         self.send_output();
         self.keep_memory();
         Ok(())
-    }
-}
-
-/// The translator's walk, with what comes before and after it.
-fn explain(gateway: &Gateway, now: Time, probe: &Probe) -> Result<Walk, DataplaneError> {
-    let config = gateway.config();
-    let six = link::ethertype_of(&probe.packet) == Some(nat64_layout::ETHERTYPE_IPV6);
-    let units = &config.xlate.units;
-    let unit = match &probe.unit {
-        Some(name) => units.iter().position(|unit| unit.name == *name),
-        None => units
-            .iter()
-            .position(|unit| if six { unit.inside } else { unit.outside }),
-    };
-    let Some(unit) = unit else {
-        let name = probe
-            .unit
-            .clone()
-            .unwrap_or_else(|| if six { "inside" } else { "outside" }.into());
-        return Err(DataplaneError::NotFound { what: "unit", name });
-    };
-    let told: Explanation = gateway.translator().explain(now, unit, &probe.packet);
-    let mut walk = Walk {
-        stages: told
-            .stages
-            .iter()
-            .map(|stage| (stage.name.name(), stage.says.clone()))
-            .collect(),
-        ..Walk::default()
-    };
-    match told.verdict {
-        Verdict::Sent { unit, opens, .. } => {
-            walk.verdict = "translated";
-            let name = units.get(unit).map_or("?", |unit| unit.name.as_str());
-            if let Some(packet) = told.packets.first() {
-                let (source, destination) = (address_of(packet, false), address_of(packet, true));
-                if let (Some(source), Some(destination)) = (source, destination) {
-                    let pieces = match told.packets.len() {
-                        1 => String::new(),
-                        n => format!(" in {n} fragments"),
-                    };
-                    walk.output = Some(format!("{source} -> {destination} on {name}{pieces}"));
-                    walk.stages
-                        .push(("neighbour", neighbour_says(gateway, unit, destination)));
-                }
-            }
-            if gateway.card().is_some() {
-                let installed = told.session.filter(|info| gateway.is_installed(info.flow.id));
-                walk.offloaded = installed.is_some();
-                let says = match (&told.session, installed.is_some(), opens) {
-                    (_, true, _) => "the session is in the card: later packets like this one are translated there",
-                    (Some(_), false, _) => "the session is on the host: the card hands its packets over",
-                    (None, _, true) => "the card hands the packet over (NoSession); the host opens the session",
-                    (None, _, false) => "the card hands the packet over",
-                };
-                walk.stages.push(("card", says.into()));
-            }
-        }
-        Verdict::Held => walk.verdict = "held",
-        Verdict::Dropped { reason, answered } => {
-            walk.verdict = if answered { "answered" } else { "dropped" };
-            walk.reason = Some(reason);
-        }
-    }
-    if !told.exact {
-        walk.stages.push((
-            "note",
-            "some of this had to be guessed: the port is chosen when the packet comes".into(),
-        ));
-    }
-    Ok(walk)
-}
-
-fn address_of(packet: &[u8], destination: bool) -> Option<IpAddr> {
-    if destination {
-        nat64_driver::neigh::destination_of(packet)
-    } else {
-        nat64_driver::neigh::source_of(packet)
-    }
-}
-
-fn neighbour_says(gateway: &Gateway, unit: usize, destination: IpAddr) -> String {
-    let neighbours = gateway.neighbours();
-    match neighbours.next_hop(unit, destination) {
-        None => "there is no next hop".into(),
-        Some(key) => match neighbours.mac(key) {
-            Some(mac) => {
-                let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-                format!("next hop {} is at {mac}", key.1)
-            }
-            None => format!("next hop {} has to be asked for", key.1),
-        },
     }
 }

@@ -12,6 +12,7 @@
 //! [`Daemon`] is the state behind the API; [`service`] starts and stops everything in order.
 
 pub mod access;
+pub mod answers;
 pub mod cards;
 pub mod configuration;
 pub mod dataplane;
@@ -25,9 +26,11 @@ pub mod probe;
 pub mod samples;
 pub mod server;
 pub mod service;
+pub mod soft;
 pub mod state;
 pub mod support;
 pub mod syslog;
+pub mod walk;
 pub mod worker;
 
 use std::collections::HashMap;

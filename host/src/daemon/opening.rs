@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nat64_driver::{
@@ -11,15 +11,20 @@ use nat64_driver::{
 use nat64_layout::HashKey;
 
 use super::cards::{state_file, Location};
-use super::dataplane::{Dataplane, DataplaneError};
+use super::dataplane::{CardConfig, Dataplane, DataplaneError};
 use super::gateway::{chain, GatewayDataplane, TakeOver};
+use super::soft::SoftDataplane;
 use super::state::{self, MemoryFile};
 use super::worker::Opener;
+use crate::soft::card::SoftOptions;
 
 /// The program of the simulated card.
 const SIM: &str = "nat64-sim";
 /// How long a simulated card may take to be there; the Verilog engine may have to be compiled first.
 const SIM_START: Duration = Duration::from_secs(300);
+
+/// Frames that the receive ring of a software card holds, for each port and worker.
+const SLOTS: usize = 512;
 
 /// How cards are opened.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct OpenOptions {
     pub sim_binary: Option<PathBuf>,
     /// What the ports of a simulated card are plugged into, as `nat64-sim serve --port` takes it.
     pub sim_ports: Vec<String>,
+    /// Threads of a card in software whose configuration does not say.
+    pub workers: u32,
 }
 
 impl Default for OpenOptions {
@@ -38,6 +45,7 @@ impl Default for OpenOptions {
             folder: std::env::temp_dir(),
             sim_binary: None,
             sim_ports: Vec::new(),
+            workers: 1,
         }
     }
 }
@@ -95,15 +103,22 @@ impl TakeOver for LeftCard {
     }
 
     fn open(&self) -> Result<Card, DataplaneError> {
-        Card::open(transport(&self.spec)?, options()?).map_err(|error| refusal(&error))
+        open(&self.spec)
     }
 }
 
+/// Opens a card: reset, tables empty.
+fn open(spec: &CardSpec) -> Result<Card, DataplaneError> {
+    Card::open(transport(spec)?, options()?).map_err(|error| refusal(&error))
+}
+
 /// Takes a card: with the sessions it was left with, when `state` has what is needed for that, else from the beginning.
+/// `again` opens it when it fails.
 fn take(
     spec: &CardSpec,
     state: Option<&Path>,
-    config: Option<Arc<GatewayConfig>>,
+    config: Option<Arc<CardConfig>>,
+    again: impl FnMut() -> Result<Card, String> + Send + 'static,
 ) -> Result<GatewayDataplane, DataplaneError> {
     let mut dataplane = match state.and_then(state::read) {
         Some(memory) => {
@@ -115,11 +130,9 @@ fn take(
             };
             GatewayDataplane::running(Box::new(left), random()?)
         }
-        None => {
-            let card = Card::open(transport(spec)?, options()?).map_err(|error| refusal(&error))?;
-            GatewayDataplane::new(card, random()?)?
-        }
+        None => GatewayDataplane::new(open(spec)?, random()?)?,
     };
+    dataplane.reopen_with(again);
     if let Some(path) = state {
         dataplane.keep(MemoryFile::new(path.to_owned()));
     }
@@ -136,8 +149,10 @@ struct DriverOpener {
 }
 
 impl Opener for DriverOpener {
-    fn open(&mut self, config: Option<Arc<GatewayConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        Ok(Box::new(take(&self.spec, Some(&self.state), config)?))
+    fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        let spec = self.spec.clone();
+        let again = move || open(&spec).map_err(|error| error.to_string());
+        Ok(Box::new(take(&self.spec, Some(&self.state), config, again)?))
     }
 }
 
@@ -152,7 +167,8 @@ impl Drop for Ended {
     }
 }
 
-struct SimOpener {
+/// A simulated card: a child process with a socket.
+struct Simulator {
     name: String,
     engine: Option<String>,
     options: OpenOptions,
@@ -160,7 +176,7 @@ struct SimOpener {
     starts: u32,
 }
 
-impl SimOpener {
+impl Simulator {
     fn binary(&self) -> PathBuf {
         if let Some(binary) = &self.options.sim_binary {
             return binary.clone();
@@ -173,11 +189,19 @@ impl SimOpener {
         }
     }
 
-    fn start(&mut self, socket: &Path) -> Result<(), DataplaneError> {
+    /// Starts it anew; returns where it serves.
+    fn start(&mut self) -> Result<PathBuf, DataplaneError> {
+        self.child = None;
+        self.starts += 1;
+        std::fs::create_dir_all(&self.options.folder).map_err(fault)?;
+        // A socket of its own for each start: the one before may not be gone yet.
+        let file = format!("sim-{}-{}-{}", self.name, std::process::id(), self.starts);
+        let socket = self.options.folder.join(file);
+        let _ = std::fs::remove_file(&socket);
         let binary = self.binary();
         let mut command = Command::new(&binary);
         // With the connection to us the simulator ends, however we end.
-        command.arg("serve").arg("--once").arg("--socket").arg(socket);
+        command.arg("serve").arg("--once").arg("--socket").arg(&socket);
         if let Some(engine) = &self.engine {
             command.arg("--engine").arg(engine);
         }
@@ -196,7 +220,7 @@ impl SimOpener {
         loop {
             if socket.exists() {
                 self.child = Some(child);
-                return Ok(());
+                return Ok(socket);
             }
             if let Ok(Some(status)) = child.0.try_wait() {
                 return Err(fault(format!("the simulator {} ended: {status}", binary.display())));
@@ -212,29 +236,35 @@ impl SimOpener {
     }
 }
 
+struct SimOpener(Arc<Mutex<Simulator>>);
+
+fn started(simulator: &Mutex<Simulator>) -> Result<PathBuf, DataplaneError> {
+    simulator.lock().unwrap_or_else(PoisonError::into_inner).start()
+}
+
 impl Opener for SimOpener {
-    fn open(&mut self, config: Option<Arc<GatewayConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        self.child = None;
-        self.starts += 1;
-        std::fs::create_dir_all(&self.options.folder).map_err(fault)?;
-        // A socket of its own for each start: the one before may not be gone yet.
-        let file = format!("sim-{}-{}-{}", self.name, std::process::id(), self.starts);
-        let socket = self.options.folder.join(file);
-        let _ = std::fs::remove_file(&socket);
-        self.start(&socket)?;
-        let taken = take(&CardSpec::VfioUser(socket.clone()), None, config);
-        if taken.is_err() {
-            self.child = None;
-        }
-        Ok(Box::new(taken?))
+    fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        let spec = CardSpec::VfioUser(started(&self.0)?);
+        let simulator = self.0.clone();
+        let again = move || {
+            let started = started(&simulator).map(CardSpec::VfioUser);
+            started.and_then(|spec| open(&spec)).map_err(|error| error.to_string())
+        };
+        Ok(Box::new(take(&spec, None, config, again)?))
     }
 }
 
-struct NoOpener(&'static str);
+struct SoftOpener(SoftOptions);
 
-impl Opener for NoOpener {
-    fn open(&mut self, _: Option<Arc<GatewayConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        Err(DataplaneError::Unsupported(self.0))
+impl Opener for SoftOpener {
+    fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
+        self.0.seed = random()?;
+        let mut dataplane = SoftDataplane::new(self.0.clone())?;
+        if let Some(config) = config {
+            dataplane.prepare(config)?;
+            dataplane.apply()?;
+        }
+        Ok(Box::new(dataplane))
     }
 }
 
@@ -245,13 +275,18 @@ pub fn opener(name: &str, location: &Location, options: &OpenOptions) -> Box<dyn
             spec: spec.clone(),
             state: state_file(&options.folder, name),
         }),
-        Location::Sim(engine) => Box::new(SimOpener {
+        Location::Sim(engine) => Box::new(SimOpener(Arc::new(Mutex::new(Simulator {
             name: name.to_owned(),
             engine: engine.clone(),
             options: options.clone(),
             child: None,
             starts: 0,
-        }),
-        Location::Soft(_) => Box::new(NoOpener("the software card is not built in")),
+        })))),
+        Location::Soft { links, workers } => Box::new(SoftOpener(SoftOptions {
+            ports: links.clone(),
+            workers: workers.unwrap_or(options.workers) as usize,
+            slots: SLOTS,
+            seed: 0,
+        })),
     }
 }

@@ -61,6 +61,11 @@ impl MemoryFile {
         }
     }
 
+    /// The card is another one, or was opened anew: what was written is of no use any more.
+    pub fn renew(&mut self) {
+        self.version = None;
+    }
+
     /// Writes the memory, when `version` is another than the last time.
     pub fn keep(&mut self, version: u64, memory: impl FnOnce() -> CardMemory) {
         if self.version == Some(version) {

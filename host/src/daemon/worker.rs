@@ -11,8 +11,9 @@
 //! * After each question there is at least one round of packet work, so that no number of clients stops the packets.
 //! * Without work the thread spins for a while, then sleeps: longer and longer, up to [`Sleep::longest`], or until
 //!   the card interrupts or a question comes.
-//! * When the card fails the thread says so, lets go of it and tries to open it again, with the configuration that was in
-//!   force.
+//! * A card that fails under a gateway with sessions is the dataplane's affair ([`Dataplane::trouble`]): it goes on and
+//!   opens the card again. When the dataplane itself fails the thread says so, lets go of it and tries to open it again,
+//!   with the configuration that was in force.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ use nat64_driver::GatewayConfig;
 use nat64_xlate::Event;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::dataplane::{Dataplane, DataplaneError, Identity, Work};
+use super::dataplane::{CardConfig, Dataplane, DataplaneError, Identity, Work};
 use crate::api::card::{CardKind, CardState};
 use crate::api::{ErrorBody, ErrorCode};
 
@@ -62,7 +63,7 @@ pub trait Opener: Send {
     ///
     /// # Errors
     /// Why not; the card is tried again.
-    fn open(&mut self, config: Option<Arc<GatewayConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError>;
+    fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError>;
 }
 
 /// Events of one moment, with the configuration their numbers belong to.
@@ -206,7 +207,7 @@ impl CardHandle {
     ///
     /// # Errors
     /// The card's thread has ended.
-    pub fn keep_blocking(&self, config: Arc<GatewayConfig>) -> Result<(), DataplaneError> {
+    pub fn keep_blocking(&self, config: Arc<CardConfig>) -> Result<(), DataplaneError> {
         let question: Question = Box::new(move |runner| runner.config = Some(config));
         let gone = |_| DataplaneError::Fault("the card's thread has ended".into());
         self.questions.blocking_send(question).map_err(gone)
@@ -250,7 +251,7 @@ impl Worker {
         kind: CardKind,
         location: &str,
         opener: Box<dyn Opener>,
-        config: Option<Arc<GatewayConfig>>,
+        config: Option<Arc<CardConfig>>,
         sleep: Sleep,
         events: broadcast::Sender<EventBatch>,
     ) -> std::io::Result<Self> {
@@ -288,6 +289,7 @@ impl Worker {
             sleep,
             stop: false,
             fault: None,
+            trouble: None,
             reopen: REOPEN_FIRST,
             scratch: Vec::new(),
             lost: 0,
@@ -338,13 +340,14 @@ struct Runner {
     name: Arc<str>,
     dataplane: Option<Box<dyn Dataplane>>,
     opener: Box<dyn Opener>,
-    config: Option<Arc<GatewayConfig>>,
+    config: Option<Arc<CardConfig>>,
     queue: mpsc::Receiver<Question>,
     events: broadcast::Sender<EventBatch>,
     shared: Arc<Shared>,
     sleep: Sleep,
     stop: bool,
     fault: Option<String>,
+    trouble: Option<Arc<str>>,
     reopen: Duration,
     scratch: Vec<Event>,
     lost: u64,
@@ -408,6 +411,7 @@ impl Runner {
             tracing::error!(card = %self.name, fault, "card not usable; it is tried again");
         }
         *lock(&self.shared.waker) = None;
+        self.trouble = None;
         self.dataplane = None;
     }
 
@@ -437,6 +441,7 @@ impl Runner {
                 None => return,
             };
             self.publish();
+            self.tell_trouble();
             let asked = match self.queue.try_recv() {
                 Ok(question) => {
                     let start = Instant::now();
@@ -478,6 +483,31 @@ impl Runner {
                 std::hint::spin_loop();
             }
         }
+    }
+
+    /// Tells everyone of a card that is away while its gateway goes on, and that it is back.
+    fn tell_trouble(&mut self) {
+        let Some(dataplane) = &mut self.dataplane else { return };
+        let trouble = dataplane.trouble();
+        if trouble == self.trouble {
+            return;
+        }
+        let identity = dataplane.identity();
+        let mut status = lock(&self.shared.status);
+        status.fault = trouble.as_deref().map(str::to_owned);
+        status.state = match trouble {
+            Some(_) => CardState::Fault,
+            None => CardState::Online,
+        };
+        if trouble.is_none() {
+            status.since = SystemTime::now();
+            status.opened += 1;
+            if let Ok(identity) = identity {
+                status.identity = identity;
+            }
+        }
+        drop(status);
+        self.trouble = trouble;
     }
 
     fn beat(&self) {
@@ -522,7 +552,7 @@ impl Runner {
         if let Err(DataplaneError::Fault(fault)) = &result {
             self.fault = Some(fault.clone());
         }
-        if let Some(config) = dataplane.config() {
+        if let Some(config) = dataplane.in_force() {
             self.config = Some(config);
             let mut status = lock(&self.shared.status);
             if status.state == CardState::Idle {

@@ -5,34 +5,31 @@
 //!       |                         |                     |
 //!       +---------- neighbours, pools: shared, locked when something is new ---+
 //! ```
-//!
-//! A worker runs rounds: what it was asked, timers, up to `port::BATCH` frames of each port, what came of them; and
-//! sleeps when a round found nothing.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{channel, sync_channel, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nat64_driver::gateway::{check, nets, GatewayError};
 use nat64_driver::GatewayConfig;
-use nat64_layout::{Reason, PORTS};
+use nat64_layout::PORTS;
 use nat64_xlate::{Config, Nat64, ReconfigureReport, Shard, Time};
 
-use crate::config::RouterAdvertisement;
+use crate::config::{RouterAdvertisement, MAX_WORKERS};
 
-use super::core::{Core, Handed, Out, Sharing, Tx};
+use super::core::{Core, Handed, Sharing, Tx};
 use super::hops::SharedNeighbours;
-use super::port::{Link, Port, BATCH};
+use super::log::Log;
+use super::port::{Link, Port};
 use super::steer::Directory;
-use super::sys::{self, Event};
+use super::sys::Event;
+use super::worker::{Command, Peer, Worker};
 
 /// Frames that wait for a worker that others hand them to.
 const HANDED: usize = 1024;
-/// How often timers of neighbours are looked at, and what the kernel lost.
-const TICK: Duration = Duration::from_millis(100);
 
 /// What the card is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,230 +103,12 @@ pub enum SoftError {
     },
 }
 
-type Command = Box<dyn FnOnce(&mut Worker) + Send>;
-
-/// Most threads.
-pub const MAX_WORKERS: usize = 64;
-
-/// A worker: its ports and its part of the gateway. Seen by closures given to [`SoftCard::ask`].
-#[derive(Debug)]
-pub struct Worker {
-    core: Core,
-    tx: Tx,
-    ports: [Option<Port>; PORTS],
-    number: usize,
-    epoch: Instant,
-    commands: Receiver<Command>,
-    event: Arc<Event>,
-    inbox: Receiver<Handed>,
-    others: Vec<Peer>,
-    next_tick: Instant,
-    refused: Vec<usize>,
-    stop: bool,
-}
-
-/// How frames get to a worker.
-#[derive(Clone, Debug)]
-struct Peer {
-    inbox: SyncSender<Handed>,
-    event: Arc<Event>,
-}
-
-/// Where third parts of frames are.
-#[derive(Clone, Copy)]
-enum Source<'a> {
-    Nowhere,
-    Port(&'a Port),
-    Handed(&'a [Handed]),
-}
-
 impl std::fmt::Debug for SoftCard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SoftCard")
             .field("workers", &self.handles.len())
             .finish_non_exhaustive()
     }
-}
-
-impl Worker {
-    /// What it translates with.
-    pub fn core(&self) -> &Core {
-        &self.core
-    }
-
-    /// The same, to change; frames that come of it go to `Worker::tx`.
-    pub fn core_mut(&mut self) -> (&mut Core, &mut Tx) {
-        (&mut self.core, &mut self.tx)
-    }
-
-    /// Nanoseconds since the card was started.
-    pub fn now(&self) -> Time {
-        self.epoch.elapsed().as_nanos() as Time
-    }
-
-    /// Processor time the worker has used, the kernel's work for it included.
-    pub fn processor_time(&self) -> Duration {
-        sys::thread_time()
-    }
-
-    fn run(&mut self) -> io::Result<()> {
-        while !self.stop {
-            let mut busy = false;
-            self.core.begin();
-            self.tx.clear();
-            while let Ok(command) = self.commands.try_recv() {
-                command(self);
-                busy = true;
-            }
-            busy |= self.round()?;
-            if !busy {
-                self.sleep();
-            }
-        }
-        Ok(())
-    }
-
-    /// One round; whether there was anything to do.
-    fn round(&mut self) -> io::Result<bool> {
-        let now = self.now();
-        let mut busy = false;
-        if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.core.advance(now, &mut self.tx);
-        }
-        let instant = Instant::now();
-        if instant >= self.next_tick {
-            self.next_tick = instant + TICK;
-            self.tick(now);
-        }
-        self.flush(None, &[]);
-        let handed: Vec<Handed> = self.inbox.try_iter().take(BATCH).collect();
-        if !handed.is_empty() {
-            busy = true;
-            for (index, handed) in handed.iter().enumerate() {
-                self.core.handed(now, index, handed, &mut self.tx);
-            }
-            self.flush(None, &handed);
-        }
-        for port in 0..PORTS {
-            let Some(device) = &mut self.ports[port] else { continue };
-            let count = device.fill()?;
-            if count == 0 {
-                continue;
-            }
-            busy = true;
-            let Some(device) = &self.ports[port] else { continue };
-            for index in 0..count {
-                match device.frame(index) {
-                    Some(received) => self.core.frame(now, port, index, &received, &mut self.tx),
-                    None => self.core.count(Reason::BadOffload, 1),
-                }
-            }
-            self.flush(Some(port), &[]);
-            if let Some(device) = &mut self.ports[port] {
-                device.release(count);
-            }
-        }
-        Ok(busy)
-    }
-
-    /// Timers that need no hurry.
-    fn tick(&mut self, now: Time) {
-        if self.number == 0 {
-            self.core.advance_neighbours(now, &mut self.tx);
-        }
-        self.core.advance_fragments(now);
-        self.count_lost();
-    }
-
-    /// Counts what the kernel lost since the last look.
-    pub fn count_lost(&mut self) {
-        let lost: u64 = self.ports.iter().flatten().map(Port::lost).sum();
-        self.core.count(Reason::ReceiveRingFull, lost);
-    }
-
-    /// Sends what there is to send; third parts are in frames of `port`, or of those handed over.
-    fn flush(&mut self, port: Option<usize>, handed: &[Handed]) {
-        if !self.tx.list.is_empty() {
-            let received = match port.and_then(|port| self.ports[port].as_ref()) {
-                Some(port) => Source::Port(port),
-                None if handed.is_empty() => Source::Nowhere,
-                None => Source::Handed(handed),
-            };
-            for (number, device) in self.ports.iter().enumerate() {
-                let outs: Vec<&Out> = self.tx.list.iter().filter(|out| out.port == number).collect();
-                if outs.is_empty() {
-                    continue;
-                }
-                self.refused.clear();
-                match device {
-                    Some(device) => {
-                        let frames: Vec<[&[u8]; 3]> = outs
-                            .iter()
-                            .map(|out| parts(out, &self.tx, &self.core, received))
-                            .collect();
-                        device.send(&frames, &mut self.refused);
-                    }
-                    None => self.refused.extend(0..outs.len()),
-                }
-                let packets = self.refused.iter().map(|&i| outs[i].packets).sum();
-                self.core.count(Reason::SendRefused, packets);
-            }
-        }
-        if !self.tx.handed.is_empty() {
-            self.hand_over();
-        }
-        self.tx.clear();
-        self.core.begin();
-    }
-
-    /// Gives other workers what is theirs.
-    fn hand_over(&mut self) {
-        let mut woken = 0u64;
-        for (worker, handed) in self.tx.handed.drain(..) {
-            let packets = handed.packets;
-            let peer = self.others.get(usize::from(worker));
-            match peer.map(|peer| peer.inbox.try_send(handed)) {
-                Some(Ok(())) => woken |= 1 << worker,
-                // Full, or it has stopped.
-                _ => self.core.count(Reason::HandOverFull, packets),
-            }
-        }
-        for (worker, peer) in self.others.iter().enumerate() {
-            if woken >> worker & 1 != 0 {
-                peer.event.set();
-            }
-        }
-    }
-
-    fn sleep(&mut self) {
-        let deadline = self.core.next_deadline().unwrap_or(Time::MAX);
-        let timer = Duration::from_nanos(deadline.saturating_sub(self.now()));
-        let tick = self.next_tick.saturating_duration_since(Instant::now());
-        let mut list: Vec<_> = self.ports.iter().flatten().map(AsFd::as_fd).collect();
-        list.push(self.event.as_fd());
-        // A deadline may be a lower bound that is found again; a pause keeps that from being a busy loop.
-        let pause = timer.max(Duration::from_micros(50)).min(tick);
-        if sys::wait(&list, Some(pause)) {
-            self.event.clear();
-        }
-    }
-}
-
-/// Where the parts of a frame lie.
-fn parts<'a>(out: &Out, tx: &'a Tx, core: &'a Core, source: Source<'a>) -> [&'a [u8]; 3] {
-    let tail = out.tail.as_ref().and_then(|(index, range)| {
-        let bytes = match source {
-            Source::Nowhere => return None,
-            Source::Port(port) => port.frame(*index)?.bytes,
-            Source::Handed(list) => &list.get(*index)?.bytes,
-        };
-        bytes.get(range.clone())
-    });
-    [
-        &tx.heads[out.head.clone()],
-        core.arena().bytes(&out.body),
-        tail.unwrap_or_default(),
-    ]
 }
 
 /// A worker seen from outside.
@@ -347,6 +126,7 @@ pub struct SoftCard {
     config: Arc<GatewayConfig>,
     options: SoftOptions,
     epoch: Instant,
+    log: Arc<Log>,
     /// Where bindings are told: one, and while the configuration changes the old and the new one.
     directories: Arc<Mutex<Vec<Arc<Directory>>>>,
 }
@@ -357,7 +137,7 @@ impl SoftCard {
     /// # Errors
     /// [`SoftError`]; nothing runs then.
     pub fn start(options: SoftOptions, config: Arc<GatewayConfig>) -> Result<Self, SoftError> {
-        if !(1..=MAX_WORKERS).contains(&options.workers) {
+        if !(1..=MAX_WORKERS as usize).contains(&options.workers) {
             return Err(SoftError::Workers(options.workers));
         }
         check(&config)?;
@@ -371,6 +151,7 @@ impl SoftCard {
             config: config.clone(),
             options,
             epoch,
+            log: Arc::new(Log::new(Arc::new(Event::new().map_err(SoftError::Start)?))),
             directories: Arc::new(Mutex::new(vec![directory.clone()])),
         };
         let (mut peers, mut inboxes) = (Vec::new(), Vec::new());
@@ -381,6 +162,7 @@ impl SoftCard {
             inboxes.push(receiver);
         }
         let (mut cores, mut pools) = (Vec::new(), Vec::new());
+        let groups = std::array::from_fn(|_| new_group());
         for number in 0..card.options.workers {
             let seed = card.options.seed.wrapping_add(number as u64);
             let (xlate, sharing) = if card.options.workers == 1 {
@@ -400,7 +182,7 @@ impl SoftCard {
                 pools = xlate.pool_handles();
             }
             let core = Core::new(config.clone(), xlate, shared.clone(), sharing, seed);
-            cores.push((core, card.open_ports()?));
+            cores.push((core, card.open_ports(groups)?));
         }
         for (number, ((core, ports), inbox)) in cores.into_iter().zip(inboxes).enumerate() {
             let handle = card.start_worker(number, core, ports, inbox, &peers)?;
@@ -424,18 +206,27 @@ impl SoftCard {
         ))
     }
 
+    /// Whether another configuration can be put in force; but for the translator's own checks.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_change(&self, config: &GatewayConfig) -> Result<(), SoftError> {
+        check(config)?;
+        self.options.check_ports(config)?;
+        let length = |config: &GatewayConfig| config.xlate.service_sets.iter().map(|set| set.subscriber_length).min();
+        if self.handles.len() > 1 && length(config).unwrap_or(128) != length(&self.config).unwrap_or(128) {
+            return Err(SoftError::SubscriberLength);
+        }
+        Ok(())
+    }
+
     /// Puts another configuration in force, worker by worker. Sessions it still allows live on.
     ///
     /// # Errors
     /// [`SoftError`]; a configuration that is refused changes nothing. With several workers the length of subscriber
     /// prefixes, which decides who has which client, cannot change.
     pub fn reconfigure(&mut self, config: Arc<GatewayConfig>) -> Result<ReconfigureReport, SoftError> {
-        check(&config)?;
-        self.options.check_ports(&config)?;
-        let length = |config: &GatewayConfig| config.xlate.service_sets.iter().map(|set| set.subscriber_length).min();
-        if self.handles.len() > 1 && length(&config).unwrap_or(128) != length(&self.config).unwrap_or(128) {
-            return Err(SoftError::SubscriberLength);
-        }
+        self.check_change(&config)?;
         let directory = Arc::new(Directory::new(&config));
         self.directories().push(directory.clone());
         let result = self.apply(&config, &directory);
@@ -513,10 +304,7 @@ impl SoftCard {
                 let mut out = nat64_driver::neigh::Output::default();
                 self.shared.lock().reconfigure(nets(config), &mut out);
                 self.shared.forget();
-                let ended = out.drops;
-                self.ask(0, move |worker| {
-                    ended.iter().for_each(|&reason| worker.core.count(reason, 1))
-                })?;
+                self.count(out.drops)?;
             }
             report.sessions_kept += part.sessions_kept;
             report.sessions_removed += part.sessions_removed;
@@ -526,20 +314,24 @@ impl SoftCard {
         Ok(report)
     }
 
-    fn open_ports(&self) -> Result<[Option<Port>; PORTS], SoftError> {
+    fn open_ports(&self, groups: [u16; PORTS]) -> Result<[Option<Port>; PORTS], SoftError> {
         let mut ports = [const { None }; PORTS];
-        for (number, link) in self.options.ports.iter().enumerate() {
-            let Some(link) = link else { continue };
-            // Groups are the machine's; the process and the port make ours.
-            let group = (std::process::id() as u16).wrapping_mul(2).wrapping_add(number as u16);
-            let port = Port::open(link, self.options.slots, self.options.workers, group);
-            ports[number] = Some(port.map_err(|source| SoftError::Port {
-                port: number,
-                link: link.name().to_string(),
-                source,
-            })?);
+        for (number, (port, group)) in ports.iter_mut().zip(groups).enumerate() {
+            *port = self.open_port(number, group)?;
         }
         Ok(ports)
+    }
+
+    fn open_port(&self, number: usize, group: u16) -> Result<Option<Port>, SoftError> {
+        let Some(link) = self.options.ports.get(number).and_then(Option::as_ref) else {
+            return Ok(None);
+        };
+        let port = Port::open(link, self.options.slots, self.options.workers, group);
+        Ok(Some(port.map_err(|source| SoftError::Port {
+            port: number,
+            link: link.name().to_string(),
+            source,
+        })?))
     }
 
     fn start_worker(
@@ -564,6 +356,7 @@ impl SoftCard {
             others: peers.to_vec(),
             next_tick: Instant::now(),
             refused: Vec::new(),
+            log: self.log.clone(),
             stop: false,
         };
         let why = Arc::new(Mutex::new(None));
@@ -581,6 +374,13 @@ impl SoftCard {
             event,
             thread: Some(thread),
             why,
+        })
+    }
+
+    /// Counts packets that ended while they waited for a neighbour.
+    fn count(&self, ended: Vec<nat64_layout::Reason>) -> Result<(), SoftError> {
+        self.ask(0, move |worker| {
+            ended.iter().for_each(|&reason| worker.core.count(reason, 1));
         })
     }
 
@@ -602,6 +402,28 @@ impl SoftCard {
     /// The neighbours.
     pub fn neighbours(&self) -> &SharedNeighbours {
         &self.shared
+    }
+
+    /// What the workers tell.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Opens a port anew, for every worker: its interface went, and another one of its name is there.
+    ///
+    /// # Errors
+    /// [`SoftError::Port`]: the workers go on as they were. [`SoftError::Stopped`].
+    pub fn reopen_port(&self, number: usize) -> Result<(), SoftError> {
+        let group = new_group();
+        for worker in 0..self.handles.len() {
+            if let Some(port) = self.open_port(number, group)? {
+                self.ask(worker, move |worker| worker.replace_port(number, port))?;
+            }
+        }
+        let mut out = nat64_driver::neigh::Output::default();
+        self.shared.lock().forget_port(number, &mut out);
+        self.shared.forget();
+        self.count(out.drops)
     }
 
     /// Nanoseconds since the start.
@@ -686,6 +508,15 @@ impl Drop for SoftCard {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A number for the sockets of a port, which share its traffic. Such numbers are the machine's: that of the process keeps
+/// ours apart from others', and each of ours is another.
+fn new_group() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    (std::process::id() as u16)
+        .wrapping_mul(31)
+        .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A worker's share of a configuration: what counts over all clients is divided, the first workers get what remains.

@@ -3,28 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+pub use crate::config::Link;
+
 use super::sys::{self, Interface, Received, Ring, Tap};
 
 /// Frames taken from a port at a time.
 pub const BATCH: usize = 64;
-
-/// What a port is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// An interface there is (veth, physical), by a packet socket.
-    Interface(String),
-    /// A TAP device of this name, made for it.
-    Tap(String),
-}
-
-impl Link {
-    /// Name of the interface or device.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Interface(name) | Self::Tap(name) => name,
-        }
-    }
-}
 
 /// One worker's access to a port.
 #[derive(Debug)]

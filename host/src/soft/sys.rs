@@ -538,7 +538,23 @@ pub fn wait(descriptors: &[BorrowedFd<'_>], time: Option<Duration>) -> bool {
     });
     let pointer = timespec.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: the list and the time outlive the call; no signal mask is given.
-    unsafe { libc::ppoll(list.as_mut_ptr(), list.len() as libc::nfds_t, pointer, std::ptr::null()) > 0 }
+    let found = unsafe { libc::ppoll(list.as_mut_ptr(), list.len() as libc::nfds_t, pointer, std::ptr::null()) > 0 };
+    // A packet socket whose interface goes down says so until it is asked, and would not let us sleep.
+    for entry in list.iter().filter(|entry| entry.revents & libc::POLLERR != 0) {
+        let mut error: libc::c_int = 0;
+        let mut length = size_of_val(&error) as libc::socklen_t;
+        // SAFETY: the kernel writes one number to a place of that size; what is no socket has nothing to say.
+        unsafe {
+            libc::getsockopt(
+                entry.fd,
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &mut length,
+            )
+        };
+    }
+    found
 }
 
 /// Wakes a thread out of [`wait`].

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use nat64_host::api::Class;
 use nat64_host::daemon::access::{Access, Who};
 use nat64_host::daemon::cards::{CardSetOptions, Given, MakeOpener};
-use nat64_host::daemon::dataplane::{Dataplane, DataplaneError};
+use nat64_host::daemon::dataplane::{CardConfig, Dataplane, DataplaneError};
 use nat64_host::daemon::gateway::{Frames, GatewayDataplane};
 use nat64_host::daemon::journal::LogBuffer;
 use nat64_host::daemon::server::Limits;
@@ -119,7 +119,7 @@ impl Frames for Wire {
 struct WireOpener(Wire);
 
 impl Opener for WireOpener {
-    fn open(&mut self, config: Option<Arc<nat64_driver::GatewayConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
+    fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
         let mut dataplane = GatewayDataplane::on_frames(Box::new(self.0.clone()), 64);
         if let Some(config) = config {
             dataplane.prepare(config)?;

@@ -6,6 +6,7 @@ use std::io::{self, Error, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 
 use nat64_driver::{DmaMemory, HostMemory};
+use nat64_layout::regs::AbiHash;
 use nat64_layout::{pci, Bar};
 use vfio_bindings::bindings::vfio::{
     VFIO_IRQ_SET_ACTION_TRIGGER, VFIO_IRQ_SET_DATA_EVENTFD, VFIO_IRQ_SET_DATA_NONE, VFIO_PCI_BAR0_REGION_INDEX,
@@ -39,6 +40,8 @@ struct Mapped {
 pub(super) struct Backend {
     inlet: Inlet,
     memory: HostMemory,
+    // What the card says its ABI hash is, in place of what it is.
+    abi_hash: Option<u32>,
     space: ConfigSpace,
     files: HashMap<(u64, u64), Mapped>,
     // By first bus address: the file a piece is of.
@@ -46,10 +49,11 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(inlet: Inlet, memory: HostMemory) -> Self {
+    pub(super) fn new(inlet: Inlet, memory: HostMemory, abi_hash: Option<u32>) -> Self {
         Self {
             inlet,
             memory,
+            abi_hash,
             space: ConfigSpace::new(),
             files: HashMap::new(),
             pieces: BTreeMap::new(),
@@ -157,6 +161,13 @@ impl ServerBackend for Backend {
             .ask(|answer| Event::Read(bar, offset, count, answer))
             .map_err(failed)?;
         data.copy_from_slice(&bytes);
+        if let (Some(hash), 4, true) = (
+            self.abi_hash,
+            count,
+            bar == Bar::Bar0 && offset == u64::from(AbiHash::OFFSET),
+        ) {
+            data.copy_from_slice(&hash.to_le_bytes());
+        }
         Ok(())
     }
 

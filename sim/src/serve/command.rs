@@ -56,12 +56,20 @@ pub struct ServeArgs {
     /// Write one decoded line per transaction layer packet to this file.
     #[arg(long, value_name = "FILE")]
     tlp_log: Option<PathBuf>,
+    /// Say that the ABI hash is this (hexadecimal): a card of another version, which a driver has to refuse.
+    #[arg(long, value_name = "HASH", value_parser = hexadecimal)]
+    abi_hash: Option<u32>,
     /// End when the first client has gone.
     #[arg(long)]
     once: bool,
     /// Summary and errors as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn hexadecimal(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u32::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is no number of 32 bits in hexadecimal"))
 }
 
 /// What the card did, for people.
@@ -105,6 +113,7 @@ pub(crate) fn run(args: &ServeArgs, interrupted: &AtomicBool) -> Result<String, 
     let options = Options {
         ports: args.ports.clone(),
         tlp_log: args.tlp_log.clone(),
+        abi_hash: args.abi_hash,
     };
     let engine = match args.engine {
         ServeEngine::Rtl => PciEngine::Rtl,

@@ -82,6 +82,8 @@ pub struct Options {
     pub ports: Vec<PortSpec>,
     /// File for one decoded line per TLP.
     pub tlp_log: Option<PathBuf>,
+    /// What the card says its ABI hash is, in place of what it is: a card of another version.
+    pub abi_hash: Option<u32>,
 }
 
 /// Removes a socket that nobody listens to any more; anything else stays, and the bind that follows says so.
@@ -193,12 +195,13 @@ impl Service {
         let listener = UnixListener::bind(path).map_err(socket)?;
         let (sender, ended) = channel();
         let inlet = pump.inlet();
+        let abi_hash = options.abi_hash;
         std::thread::Builder::new()
             .name("vfio-user".into())
             .spawn(move || {
                 let server = Server::from_owned_fd(OwnedFd::from(listener), true, interrupts(), regions());
                 loop {
-                    let mut backend = backend::Backend::new(inlet.clone(), memory.clone());
+                    let mut backend = backend::Backend::new(inlet.clone(), memory.clone(), abi_hash);
                     // The crate panics on some malformed messages; that ends their sender's connection and no other.
                     let run = std::panic::catch_unwind(AssertUnwindSafe(|| server.run(&mut backend)));
                     backend.end();

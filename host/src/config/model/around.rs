@@ -20,6 +20,8 @@ const ONLY_CARD: &str = "card0";
 pub(super) struct Spec<'t> {
     pub(super) name: String,
     pub(super) device: Option<Device>,
+    /// `workers`.
+    pub(super) workers: Option<u32>,
     /// What its ports stand under.
     pub(super) ports: Option<&'t Node>,
     /// Its services interfaces; empty: all.
@@ -65,6 +67,7 @@ impl<'t> Builder<'t> {
             }
             specs.push(Spec {
                 name: node.value().to_string(),
+                workers: self.workers(node, device.as_ref()),
                 device,
                 ports: if inner { Some(node) } else { own },
                 interfaces: node.all("service-interface").map(Node::value).collect(),
@@ -74,6 +77,7 @@ impl<'t> Builder<'t> {
             specs.push(Spec {
                 name: ONLY_CARD.into(),
                 device: None,
+                workers: None,
                 ports: own,
                 interfaces: Vec::new(),
             });
@@ -121,6 +125,14 @@ impl<'t> Builder<'t> {
             "sim" => Device::Sim,
             _ => Device::Soft,
         })
+    }
+
+    fn workers(&mut self, node: &'t Node, device: Option<&Device>) -> Option<u32> {
+        let workers = number_of(Some(node), "workers").and_then(|count| u32::try_from(count).ok());
+        if let (Some(leaf), false) = (node.child("workers"), matches!(device, None | Some(Device::Soft))) {
+            self.note("only `soft` cards have workers", leaf);
+        }
+        workers
     }
 
     /// What the timers and limits of a card are taken from.

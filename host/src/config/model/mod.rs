@@ -42,8 +42,8 @@ use super::value::{count, number, prefix4, prefix6};
 
 pub use memory::Checker;
 pub use types::{
-    AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, Card, CardLimits, Device, Model, NatPrefix,
-    RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra,
+    AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, Card, CardLimits, Device, Link, Model, NatPrefix,
+    RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget, UnitExtra, MAX_WORKERS,
 };
 
 /// What the configuration does not say itself.
@@ -155,7 +155,8 @@ impl<'t> Builder<'t> {
                 cards.push(Card {
                     name: spec.name,
                     device: spec.device,
-                    interfaces: wire.interfaces,
+                    links: wire.host_links,
+                    workers: spec.workers,
                     units: wire.extras,
                     service_sets: share.extras,
                     gateway,

@@ -25,14 +25,47 @@ pub struct Card {
     pub name: String,
     /// Where it is; `None`: the daemon's own option says.
     pub device: Option<Device>,
-    /// Network interface of the host that is this port, for cards in software.
-    pub interfaces: [Option<String>; PORTS],
+    /// What each port is, for cards in software.
+    pub links: [Option<Link>; PORTS],
+    /// Threads that translate, for cards in software; `None`: the daemon's own option says.
+    pub workers: Option<u32>,
     /// What the driver runs on. Units, service sets and pools have the indices of the lists below and of its own.
     pub gateway: GatewayConfig,
     /// More of each unit; the index is that of `gateway.units`.
     pub units: Vec<UnitExtra>,
     /// More of each service set; the index is that of `gateway.xlate.service_sets`.
     pub service_sets: Vec<ServiceSetExtra>,
+}
+
+/// Most threads of a card in software.
+pub const MAX_WORKERS: u32 = 64;
+
+/// What a port of a card in software is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Link {
+    /// An interface there is (veth, physical), by a packet socket.
+    Interface(String),
+    /// A TAP device of this name, made for it.
+    Tap(String),
+}
+
+impl Link {
+    /// Name of the interface or device.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Interface(name) | Self::Tap(name) => name,
+        }
+    }
+}
+
+impl std::fmt::Display for Link {
+    /// As `nat64d --card soft:INSIDE,OUTSIDE` takes it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Interface(name) => f.write_str(name),
+            Self::Tap(name) => write!(f, "tap:{name}"),
+        }
+    }
 }
 
 /// Where a card is.

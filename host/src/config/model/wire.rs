@@ -9,7 +9,7 @@ use nat64_xlate::config::Unit;
 
 use super::around::Spec;
 use super::service_set::Built as Set;
-use super::types::{Device, UnitExtra};
+use super::types::{Device, Link, UnitExtra};
 use super::{has, network4, network6, place, u16_of, Builder};
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
@@ -24,7 +24,7 @@ const MTU: u16 = 1500;
 /// Ports, and units as the translator, the driver and others see them; all lists have the same index. Service sets have
 /// the indices of the configuration.
 pub(super) struct Wire<'t> {
-    pub(super) interfaces: [Option<String>; PORTS],
+    pub(super) host_links: [Option<Link>; PORTS],
     pub(super) extras: Vec<UnitExtra>,
     /// Where they are written; empty when none is.
     pub(super) nodes: Vec<&'t Node>,
@@ -40,7 +40,7 @@ impl<'t> Builder<'t> {
         let mine: Vec<usize> = (0..sets.len()).filter(|at| sets[*at].card == Some(card)).collect();
         let context = Context { by_name, mine, card };
         let mut wire = Wire {
-            interfaces: Default::default(),
+            host_links: Default::default(),
             extras: Vec::new(),
             nodes: Vec::new(),
             ports: MACS.map(|mac| PortConfig {
@@ -57,8 +57,16 @@ impl<'t> Builder<'t> {
             let Some(port) = port else { continue };
             self.port(port, &mut wire.ports[index]);
             if let Some(leaf) = port.child("interface") {
-                wire.interfaces[index] = Some(leaf.value().to_string());
-                if !matches!(spec.device, None | Some(Device::Soft)) {
+                wire.host_links[index] = Some(Link::Interface(leaf.value().to_string()));
+            }
+            if let Some(leaf) = port.child("tap") {
+                if wire.host_links[index].is_some() {
+                    self.problem("`interface` and `tap` exclude each other", leaf);
+                }
+                wire.host_links[index] = Some(Link::Tap(leaf.value().to_string()));
+            }
+            if !matches!(spec.device, None | Some(Device::Soft)) {
+                for leaf in ["interface", "tap"].into_iter().filter_map(|name| port.child(name)) {
                     self.note("only `soft` cards use network interfaces of the host", leaf);
                 }
             }

@@ -4,6 +4,7 @@ use super::{
     container, field, flag, leaf, list, named, naming, presence, Field, Live, Names, Statement, Value, ADDRESS4,
     ADDRESS6, NAME, POOL_NAME, PREFIX6, RULE_NAME, SERVICE_SET_NAME,
 };
+use crate::config::model::MAX_WORKERS;
 
 pub(super) static STATEMENTS: &[Statement] = &[
     list("card", NAME, CARD, "A card"),
@@ -43,6 +44,12 @@ static CARD: &[Statement] = &[
         "soft",
         "No card: packets are translated in software on network interfaces of the host",
     ),
+    leaf(
+        "workers",
+        &[field(Value::Number(1, MAX_WORKERS as u64))],
+        "Threads that translate; `soft` cards only",
+    )
+    .default("what `nat64d --workers` says, or 1"),
     list(
         "service-interface",
         &[field(Value::Interface)],
@@ -145,6 +152,11 @@ static PORT: &[Statement] = &[
         "interface",
         &[naming(Value::Name, Names::Live(Live::Interface))],
         "Network interface of the host that is this port; `soft` cards only",
+    ),
+    leaf(
+        "tap",
+        &[field(Value::Name)],
+        "TAP device that is made for this port; `soft` cards only, excludes `interface`",
     ),
     leaf("mac", &[field(Value::Mac)], "Our Ethernet address").default("02:4e:36:34:00:00 and 02:4e:36:34:00:01"),
     leaf(

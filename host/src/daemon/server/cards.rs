@@ -138,6 +138,9 @@ async fn one(card: &CardHandle) -> Card {
                 packets_out: counters.host.frames_out[port],
                 ..Port::default()
             };
+            if let Some(bytes) = &counters.bytes {
+                [row.bytes_in, row.bytes_out] = bytes[port];
+            }
             if let Some(card) = &counters.card {
                 let port = &card.ports[port];
                 (row.packets_in, row.bytes_in) = (port.packets_in, port.bytes_in);

@@ -82,6 +82,20 @@ impl Sharing {
 }
 
 impl Core {
+    /// The worker that an IP packet belongs to, of those that share.
+    pub fn worker_of(&self, packet: &[u8]) -> u16 {
+        match self.sharing.as_ref().map(|sharing| sharing.place(packet)) {
+            Some(
+                Place::Worker(worker)
+                | Place::Fragment {
+                    first: Some(worker), ..
+                },
+            ) => worker,
+            Some(Place::Fragment { account, .. }) => account,
+            None => 0,
+        }
+    }
+
     /// Whether a packet belongs to this worker; it is handed over, or waits, when it does not. Fragments that waited for
     /// this one go before it.
     pub(super) fn steer(

@@ -28,6 +28,7 @@ use nat64_xlate::shard::hairpin_set;
 use nat64_xlate::{Effect, Effects, Event, Nat64, Time};
 
 use super::hops::{Memory, SharedNeighbours};
+use super::log::Log;
 use super::offload::{self, Shape};
 use super::ra;
 use super::steer::Directory;
@@ -86,6 +87,8 @@ pub struct SoftStats {
     pub packets_out: [u64; PORTS],
     /// Bytes of the frames that came in.
     pub bytes_in: [u64; PORTS],
+    /// Bytes of the frames given to the interface, by port.
+    pub bytes_out: [u64; PORTS],
     /// Super-segments that were translated as one.
     pub supers: u64,
     /// Super-segments that had to be cut.
@@ -107,6 +110,7 @@ impl SoftStats {
             self.packets_in[port] += other.packets_in[port];
             self.packets_out[port] += other.packets_out[port];
             self.bytes_in[port] += other.bytes_in[port];
+            self.bytes_out[port] += other.bytes_out[port];
         }
         self.supers += other.supers;
         self.supers_cut += other.supers_cut;
@@ -144,6 +148,7 @@ pub struct Core {
     effects: Effects,
     scratch: Vec<u8>,
     events: Vec<Event>,
+    told_not_kept: u64,
     stats: GatewayStats,
     soft: SoftStats,
 }
@@ -168,6 +173,7 @@ impl Core {
             effects: Effects::new(),
             scratch: Vec::new(),
             events: Vec::new(),
+            told_not_kept: 0,
             stats: GatewayStats::default(),
             soft: SoftStats::default(),
         }
@@ -201,6 +207,15 @@ impl Core {
     /// Log events since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
+    }
+
+    /// Gives events to the log of all workers.
+    pub fn hand_events(&mut self, log: &Log) {
+        let lost = self.stats.not_kept - self.told_not_kept;
+        if !self.events.is_empty() || lost > 0 {
+            self.told_not_kept = self.stats.not_kept;
+            log.add(&mut self.events, lost);
+        }
     }
 
     /// Counts what ended outside: in the ring, at the interface, between workers.

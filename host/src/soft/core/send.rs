@@ -51,6 +51,8 @@ impl Core {
     ) {
         self.stats.frames_out[port] += 1;
         self.soft.packets_out[port] += packets;
+        let tail_length = tail.as_ref().map_or(0, |(_, range)| range.len());
+        self.soft.bytes_out[port] += (tx.heads.len() - start - VNET_HEADER + body.len() + tail_length) as u64;
         tx.list.push(Out {
             port,
             packets,
@@ -78,6 +80,16 @@ impl Core {
         };
         let to = neigh::destination_of(effects.bytes(&bytes));
         let known = to.and_then(|to| self.hop(now, unit, to));
+        if let As::Super { packets, .. } = how {
+            // All it stands for; `book` counts the first.
+            let direction = effects.iter().skip(from).find_map(|effect| match effect {
+                Effect::Send { translated, .. } => *translated,
+                _ => None,
+            });
+            if let Some(direction) = direction {
+                self.stats.translated[direction as usize] += packets - 1;
+            }
+        }
         if known.is_some() || self.config.link_type == LinkType::Raw {
             self.book(effects, from);
             self.emit(unit, effects, bytes, Some(how), known, Some(index), tx);

@@ -1,0 +1,245 @@
+//! A worker of the software card: rounds of what it was asked, timers, frames that came in, and what came of them.
+//!
+//! A round takes what others handed over and up to [`BATCH`] frames of each port; a worker sleeps when a round found
+//! nothing.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nat64_layout::{Reason, PORTS};
+use nat64_xlate::Time;
+
+use super::core::{Core, Handed, Out, Tx};
+use super::log::Log;
+use super::port::{Port, BATCH};
+use super::sys::{self, Event};
+
+/// How often timers of neighbours are looked at, and what the kernel lost.
+const TICK: Duration = Duration::from_millis(100);
+
+pub(super) type Command = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// A worker: its ports and its part of the gateway. Seen by closures given to [`SoftCard::ask`].
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) core: Core,
+    pub(super) tx: Tx,
+    pub(super) ports: [Option<Port>; PORTS],
+    pub(super) number: usize,
+    pub(super) epoch: Instant,
+    pub(super) commands: Receiver<Command>,
+    pub(super) event: Arc<Event>,
+    pub(super) inbox: Receiver<Handed>,
+    pub(super) others: Vec<Peer>,
+    pub(super) next_tick: Instant,
+    pub(super) refused: Vec<usize>,
+    pub(super) log: Arc<Log>,
+    pub(super) stop: bool,
+}
+
+/// How frames get to a worker.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) inbox: SyncSender<Handed>,
+    pub(super) event: Arc<Event>,
+}
+
+/// Where third parts of frames are.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Nowhere,
+    Port(&'a Port),
+    Handed(&'a [Handed]),
+}
+
+impl Worker {
+    /// What it translates with.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// The same, to change; frames that come of it go to `Worker::tx`.
+    pub fn core_mut(&mut self) -> (&mut Core, &mut Tx) {
+        (&mut self.core, &mut self.tx)
+    }
+
+    /// Nanoseconds since the card was started.
+    pub fn now(&self) -> Time {
+        self.epoch.elapsed().as_nanos() as Time
+    }
+
+    /// Puts another port in the place of one whose interface is another now.
+    pub fn replace_port(&mut self, number: usize, port: Port) {
+        if let Some(place) = self.ports.get_mut(number) {
+            *place = Some(port);
+        }
+    }
+
+    /// Processor time the worker has used, the kernel's work for it included.
+    pub fn processor_time(&self) -> Duration {
+        sys::thread_time()
+    }
+
+    pub(super) fn run(&mut self) -> io::Result<()> {
+        while !self.stop {
+            let mut busy = false;
+            self.core.begin();
+            self.tx.clear();
+            while let Ok(command) = self.commands.try_recv() {
+                command(self);
+                busy = true;
+            }
+            busy |= self.round()?;
+            self.core.hand_events(&self.log);
+            if !busy {
+                self.sleep();
+            }
+        }
+        Ok(())
+    }
+
+    /// One round; whether there was anything to do.
+    fn round(&mut self) -> io::Result<bool> {
+        let now = self.now();
+        let mut busy = false;
+        if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.core.advance(now, &mut self.tx);
+        }
+        let instant = Instant::now();
+        if instant >= self.next_tick {
+            self.next_tick = instant + TICK;
+            self.tick(now);
+        }
+        self.flush(None, &[]);
+        let handed: Vec<Handed> = self.inbox.try_iter().take(BATCH).collect();
+        if !handed.is_empty() {
+            busy = true;
+            for (index, handed) in handed.iter().enumerate() {
+                self.core.handed(now, index, handed, &mut self.tx);
+            }
+            self.flush(None, &handed);
+        }
+        for port in 0..PORTS {
+            let Some(device) = &mut self.ports[port] else { continue };
+            let count = device.fill()?;
+            if count == 0 {
+                continue;
+            }
+            busy = true;
+            let Some(device) = &self.ports[port] else { continue };
+            for index in 0..count {
+                match device.frame(index) {
+                    Some(received) => self.core.frame(now, port, index, &received, &mut self.tx),
+                    None => self.core.count(Reason::BadOffload, 1),
+                }
+            }
+            self.flush(Some(port), &[]);
+            if let Some(device) = &mut self.ports[port] {
+                device.release(count);
+            }
+        }
+        Ok(busy)
+    }
+
+    /// Timers that need no hurry.
+    fn tick(&mut self, now: Time) {
+        if self.number == 0 {
+            self.core.advance_neighbours(now, &mut self.tx);
+        }
+        self.core.advance_fragments(now);
+        self.count_lost();
+    }
+
+    /// Counts what the kernel lost since the last look.
+    pub fn count_lost(&mut self) {
+        let lost: u64 = self.ports.iter().flatten().map(Port::lost).sum();
+        self.core.count(Reason::ReceiveRingFull, lost);
+    }
+
+    /// Sends what there is to send; third parts are in frames of `port`, or of those handed over.
+    fn flush(&mut self, port: Option<usize>, handed: &[Handed]) {
+        if !self.tx.list.is_empty() {
+            let received = match port.and_then(|port| self.ports[port].as_ref()) {
+                Some(port) => Source::Port(port),
+                None if handed.is_empty() => Source::Nowhere,
+                None => Source::Handed(handed),
+            };
+            for (number, device) in self.ports.iter().enumerate() {
+                let outs: Vec<&Out> = self.tx.list.iter().filter(|out| out.port == number).collect();
+                if outs.is_empty() {
+                    continue;
+                }
+                self.refused.clear();
+                match device {
+                    Some(device) => {
+                        let frames: Vec<[&[u8]; 3]> = outs
+                            .iter()
+                            .map(|out| parts(out, &self.tx, &self.core, received))
+                            .collect();
+                        device.send(&frames, &mut self.refused);
+                    }
+                    None => self.refused.extend(0..outs.len()),
+                }
+                let packets = self.refused.iter().map(|&i| outs[i].packets).sum();
+                self.core.count(Reason::SendRefused, packets);
+            }
+        }
+        if !self.tx.handed.is_empty() {
+            self.hand_over();
+        }
+        self.tx.clear();
+        self.core.begin();
+    }
+
+    /// Gives other workers what is theirs.
+    fn hand_over(&mut self) {
+        let mut woken = 0u64;
+        for (worker, handed) in self.tx.handed.drain(..) {
+            let packets = handed.packets;
+            let peer = self.others.get(usize::from(worker));
+            match peer.map(|peer| peer.inbox.try_send(handed)) {
+                Some(Ok(())) => woken |= 1 << worker,
+                // Full, or it has stopped.
+                _ => self.core.count(Reason::HandOverFull, packets),
+            }
+        }
+        for (worker, peer) in self.others.iter().enumerate() {
+            if woken >> worker & 1 != 0 {
+                peer.event.set();
+            }
+        }
+    }
+
+    fn sleep(&mut self) {
+        let deadline = self.core.next_deadline().unwrap_or(Time::MAX);
+        let timer = Duration::from_nanos(deadline.saturating_sub(self.now()));
+        let tick = self.next_tick.saturating_duration_since(Instant::now());
+        let mut list: Vec<_> = self.ports.iter().flatten().map(AsFd::as_fd).collect();
+        list.push(self.event.as_fd());
+        // A deadline may be a lower bound that is found again; a pause keeps that from being a busy loop.
+        let pause = timer.max(Duration::from_micros(50)).min(tick);
+        if sys::wait(&list, Some(pause)) {
+            self.event.clear();
+        }
+    }
+}
+
+/// Where the parts of a frame lie.
+fn parts<'a>(out: &Out, tx: &'a Tx, core: &'a Core, source: Source<'a>) -> [&'a [u8]; 3] {
+    let tail = out.tail.as_ref().and_then(|(index, range)| {
+        let bytes = match source {
+            Source::Nowhere => return None,
+            Source::Port(port) => port.frame(*index)?.bytes,
+            Source::Handed(list) => &list.get(*index)?.bytes,
+        };
+        bytes.get(range.clone())
+    });
+    [
+        &tx.heads[out.head.clone()],
+        core.arena().bytes(&out.body),
+        tail.unwrap_or_default(),
+    ]
+}
