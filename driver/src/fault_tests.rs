@@ -109,7 +109,7 @@ impl Run {
         let base = clock_base.clone();
         let open = move || {
             let n = attempts.fetch_add(1, Ordering::Relaxed);
-            if (seed ^ n) % 3 == 0 {
+            if (seed ^ n).is_multiple_of(3) {
                 // Switched off and on again: the card's clock begins anew.
                 base.fetch_add(std::mem::take(&mut card.card().now), Ordering::Relaxed);
             }

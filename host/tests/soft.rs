@@ -257,7 +257,7 @@ fn run(links: Links, workers: usize) {
     assert!(text.contains("commit complete"), "{text}");
     let (status, heard) = listening.finish();
     assert!(status.success());
-    let lifetime = 600 / 8 << 3;
+    let lifetime = (600 / 8) << 3;
     assert!(
         heard.contains(&format!("38 {lifetime:04x}0064ff9b0000000000000000")),
         "{heard}"

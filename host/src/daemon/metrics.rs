@@ -295,14 +295,22 @@ impl Collector for Looks {
 /// Looks at every card and writes it all down.
 pub async fn scrape(daemon: &Daemon) -> Result<String, Failure> {
     let mut cards = Vec::new();
-    for card in daemon.cards() {
-        let found = card
-            .ask(|dataplane| {
+    let asked = daemon.cards().into_iter().map(|card| {
+        let looking = card.clone();
+        let found = tokio::spawn(async move {
+            let looked = looking.look(|dataplane| {
                 let (identity, counters) = (dataplane.identity()?, dataplane.counters()?);
                 let config = dataplane.config();
                 Ok(config.map(|config| (counters, identity, config)))
-            })
-            .await;
+            });
+            looked.await
+        });
+        (card, found)
+    });
+    for (card, found) in asked.collect::<Vec<_>>() {
+        let found = found
+            .await
+            .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
         cards.push(Look {
             card: card.name.to_string(),
             status: card.status(),

@@ -180,10 +180,13 @@ impl Daemon {
 
     /// Looks at the counters of all cards, for the rates; every [`samples::INTERVAL`].
     pub async fn sample(&self) {
-        for card in self.cards() {
+        let asked = self.cards().into_iter().map(|card| {
+            tokio::spawn(async move { (card.look(|dataplane| dataplane.counters()).await, Instant::now(), card) })
+        });
+        for answer in asked.collect::<Vec<_>>() {
             // A card that does not answer has no rates.
-            if let Ok(counters) = card.ask(|dataplane| dataplane.counters()).await {
-                self.samples.note(&card.name, &counters, Instant::now());
+            if let Ok((Ok(counters), at, card)) = answer.await {
+                self.samples.note(&card.name, &counters, at);
             }
         }
     }

@@ -70,7 +70,7 @@ pub async fn collect(daemon: &Daemon) -> String {
     for card in daemon.cards() {
         heading(&mut text, &format!("card {} ({})", card.name, card.location));
         let _ = writeln!(text, "{:#?}\n{:#?}", card.status(), card.load());
-        match card.ask(|dataplane| dataplane.counters()).await {
+        match card.look(|dataplane| dataplane.counters()).await {
             Ok(counters) => {
                 let reasons = super::samples::Tally::new(&counters);
                 for &reason in nat64_layout::Reason::ALL {
@@ -87,7 +87,7 @@ pub async fn collect(daemon: &Daemon) -> String {
                 let _ = writeln!(text, "counters: {error}");
             }
         }
-        match card.ask(|dataplane| dataplane.registers()).await {
+        match card.look(|dataplane| dataplane.registers()).await {
             Ok(values) => {
                 for register in decode_registers(&values) {
                     let Some(value) = register.value else { continue };

@@ -36,6 +36,9 @@ const SPINS: u32 = 200;
 const REOPEN_FIRST: Duration = Duration::from_secs(1);
 const REOPEN_LONGEST: Duration = Duration::from_secs(30);
 
+/// How long those wait for a card who look at several.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Fault of a card whose thread has not tried to open it yet.
 pub const NOT_OPENED: &str = "not opened yet";
 
@@ -175,6 +178,26 @@ impl CardHandle {
         self.questions.send(question).await.map_err(|_| gone())?;
         self.wake();
         wait.await.map_err(|_| gone())?
+    }
+
+    /// As [`CardHandle::ask`], for those who look at several cards: one that is slow is passed over after [`PATIENCE`]. The
+    /// question may still run then; let it be one that changes nothing.
+    ///
+    /// # Errors
+    /// As [`CardHandle::ask`]; [`DataplaneError::Fault`] when there was no answer.
+    pub async fn look<R, F>(&self, f: F) -> Result<R, DataplaneError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&mut dyn Dataplane) -> Result<R, DataplaneError> + Send + 'static,
+    {
+        match tokio::time::timeout(PATIENCE, self.ask(f)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(DataplaneError::Fault(format!(
+                "no answer within {} s: its thread has been busy for {:.1} s",
+                PATIENCE.as_secs(),
+                self.silent().as_secs_f64()
+            ))),
+        }
     }
 
     /// As [`CardHandle::ask`], from a thread that may block.

@@ -25,8 +25,8 @@ use super::hops::SharedNeighbours;
 use super::log::Log;
 use super::port::{Link, Port};
 use super::steer::Directory;
-use super::sys::Event;
-use super::worker::{Command, Peer, Worker};
+use super::sys::{self, Event};
+use super::worker::{Command, Peer, Rate, Worker};
 
 /// Frames that wait for a worker that others hand them to.
 const HANDED: usize = 1024;
@@ -181,7 +181,8 @@ impl SoftCard {
             if number == 0 {
                 pools = xlate.pool_handles();
             }
-            let core = Core::new(config.clone(), xlate, shared.clone(), sharing, seed);
+            let mut core = Core::new(config.clone(), xlate, shared.clone(), sharing, seed);
+            core.join_datagrams(sys::takes_udp_segments());
             cores.push((core, card.open_ports(groups)?));
         }
         for (number, ((core, ports), inbox)) in cores.into_iter().zip(inboxes).enumerate() {
@@ -356,6 +357,7 @@ impl SoftCard {
             others: peers.to_vec(),
             next_tick: Instant::now(),
             refused: Vec::new(),
+            rate: Rate::new(Instant::now()),
             log: self.log.clone(),
             stop: false,
         };

@@ -1,7 +1,9 @@
 //! A worker of the software card: rounds of what it was asked, timers, frames that came in, and what came of them.
 //!
 //! A round takes what others handed over and up to [`BATCH`] frames of each port; a worker sleeps when a round found
-//! nothing.
+//! nothing. Woken for each frame of a steady stream it would spend more on waking than on work; so where frames come
+//! faster than [`MODERATED`] a second it sleeps [`NAP`] between rounds, as network cards moderate interrupts, and takes
+//! what came meanwhile together. A stream that is slower, such as one question and one answer at a time, never waits.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,6 +18,13 @@ use super::core::{Core, Handed, Out, Tx};
 use super::log::Log;
 use super::port::{Port, BATCH};
 use super::sys::{self, Event};
+
+/// Frames a second from which on a worker naps between rounds.
+const MODERATED: f64 = 40_000.0;
+/// A nap.
+const NAP: Duration = Duration::from_micros(50);
+/// Time over which frames are counted for their rate.
+const RATE_WINDOW: Duration = Duration::from_millis(5);
 
 /// How often timers of neighbours are looked at, and what the kernel lost.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,8 +45,39 @@ pub struct Worker {
     pub(super) others: Vec<Peer>,
     pub(super) next_tick: Instant,
     pub(super) refused: Vec<usize>,
+    pub(super) rate: Rate,
     pub(super) log: Arc<Log>,
     pub(super) stop: bool,
+}
+
+/// How fast frames come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rate {
+    since: Instant,
+    frames: usize,
+    high: bool,
+}
+
+impl Rate {
+    /// Nothing came yet.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            frames: 0,
+            high: false,
+        }
+    }
+
+    /// Some frames came, or none; whether they come fast.
+    fn count(&mut self, now: Instant, frames: usize) -> bool {
+        self.frames += frames;
+        let time = now.saturating_duration_since(self.since);
+        if time >= RATE_WINDOW {
+            self.high = self.frames as f64 >= MODERATED * time.as_secs_f64();
+            (self.since, self.frames) = (now, 0);
+        }
+        self.high
+    }
 }
 
 /// How frames get to a worker.
@@ -84,6 +124,8 @@ impl Worker {
     }
 
     pub(super) fn run(&mut self) -> io::Result<()> {
+        // Naps end when they should, not up to 50 us later.
+        sys::exact_timers();
         while !self.stop {
             let mut busy = false;
             self.core.begin();
@@ -92,19 +134,23 @@ impl Worker {
                 command(self);
                 busy = true;
             }
-            busy |= self.round()?;
+            let frames = self.round()?;
+            busy |= frames > 0;
             self.core.hand_events(&self.log);
-            if !busy {
+            let fast = self.rate.count(Instant::now(), frames);
+            if fast && frames < BATCH {
+                std::thread::sleep(NAP);
+            } else if !busy {
                 self.sleep();
             }
         }
         Ok(())
     }
 
-    /// One round; whether there was anything to do.
-    fn round(&mut self) -> io::Result<bool> {
+    /// One round; how many frames there were.
+    fn round(&mut self) -> io::Result<usize> {
         let now = self.now();
-        let mut busy = false;
+        let mut frames = 0;
         if self.core.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.core.advance(now, &mut self.tx);
         }
@@ -116,7 +162,7 @@ impl Worker {
         self.flush(None, &[]);
         let handed: Vec<Handed> = self.inbox.try_iter().take(BATCH).collect();
         if !handed.is_empty() {
-            busy = true;
+            frames += handed.len();
             for (index, handed) in handed.iter().enumerate() {
                 self.core.handed(now, index, handed, &mut self.tx);
             }
@@ -128,20 +174,16 @@ impl Worker {
             if count == 0 {
                 continue;
             }
-            busy = true;
+            frames += count;
             let Some(device) = &self.ports[port] else { continue };
-            for index in 0..count {
-                match device.frame(index) {
-                    Some(received) => self.core.frame(now, port, index, &received, &mut self.tx),
-                    None => self.core.count(Reason::BadOffload, 1),
-                }
-            }
+            let frames = (0..count).map(|index| device.frame(index));
+            self.core.frames(now, port, frames, &mut self.tx);
             self.flush(Some(port), &[]);
             if let Some(device) = &mut self.ports[port] {
                 device.release(count);
             }
         }
-        Ok(busy)
+        Ok(frames)
     }
 
     /// Timers that need no hurry.
@@ -242,4 +284,23 @@ fn parts<'a>(out: &Out, tx: &'a Tx, core: &'a Core, source: Source<'a>) -> [&'a 
         core.arena().bytes(&out.body),
         tail.unwrap_or_default(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_stream_is_moderated_and_a_slow_one_is_not() {
+        let start = Instant::now();
+        let at = |micros: u64| start + Duration::from_micros(micros);
+        let mut rate = Rate::new(start);
+        // A ping-pong of 25 us there and back: two frames each 50 us is no stream.
+        assert!((1..=400).all(|i| !rate.count(at(i * 50), 1)));
+        let fast = (401..=1000).map(|i| rate.count(at(i * 50), 5)).collect::<Vec<_>>();
+        assert!(!fast[0] && fast[599], "100,000 a second");
+        // When it ends, so does moderation.
+        let ends = (1001..=1300).map(|i| rate.count(at(i * 50), 0)).collect::<Vec<_>>();
+        assert!(!ends[299]);
+    }
 }

@@ -179,3 +179,82 @@ async fn a_long_listing_does_not_hold_up_the_packets() {
     assert!(longest < Duration::from_millis(100), "{longest:?}");
     rig.running.stop().await;
 }
+
+/// Two cards, each with a service set of its own.
+const TWO: &str = "
+set nat64-nic card card0 soft
+set nat64-nic card card0 service-interface ms-0/1/0
+set nat64-nic card card1 soft
+set nat64-nic card card1 service-interface ms-0/2/0
+set services nat pool second address 198.51.100.0/24
+set services nat rule two match-direction input
+set services nat rule two term t1 from destination-address 64:ff9b::/96
+set services nat rule two term t1 then translated source-pool second
+set services nat rule two term t1 then translated destination-prefix 64:ff9b::/96
+set services nat rule two term t1 then translated translation-type stateful-nat64
+set services service-set two nat-rules two
+set services service-set two interface-service service-interface ms-0/2/0
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_slow_card_holds_up_nobody_elses_requests() {
+    let rig = Rig::start().await;
+    let seed = nat64_host::config::parse(SEED, "seed.conf").unwrap().to_set();
+    rig.commit(&format!("{seed}{TWO}")).await.unwrap();
+    let cards = rig.running.daemon.cards();
+    let slow = cards.iter().find(|card| *card.name == *"card1").unwrap().clone();
+    let hold = Duration::from_secs(6);
+    let begin = Instant::now();
+    let held = tokio::spawn(async move {
+        let asked = slow.ask(move |_| {
+            std::thread::sleep(hold);
+            Ok(())
+        });
+        asked.await
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // Of the other card everything is told at once, of both as soon as it is plain that one does not answer.
+    let client = rig.client();
+    for path in [
+        "/v1/sessions?card=card0",
+        "/v1/nat/mappings?card=card0",
+        "/v1/drops?card=card0",
+        "/v1/neighbours?card=card0",
+        "/v1/cards?card=card0",
+        "/v1/configuration/active",
+        "/v1/names?kind=card",
+    ] {
+        let start = Instant::now();
+        client.get(path).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(
+            start.elapsed() < Duration::from_millis(900),
+            "{path}: {:?}",
+            start.elapsed()
+        );
+    }
+    let start = Instant::now();
+    let (cards, metrics) = tokio::join!(client.get("/v1/cards"), client.send("GET", "/metrics", Vec::new()));
+    let took = start.elapsed();
+    let cards = cards.unwrap();
+    let of = |name: &str| {
+        cards
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|card| card["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("card0")["state"], "online", "{cards}");
+    let fault = of("card1")["fault"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{cards}"))
+        .to_owned();
+    assert!(fault.contains("no answer within 1 s"), "{fault}");
+    assert!(metrics.0.is_success() && String::from_utf8_lossy(&metrics.1).contains("card=\"card0\""));
+    assert!(begin.elapsed() < hold, "all of it while the card was slow");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    held.await.unwrap().unwrap();
+    wait_for(|| async { (client.get("/v1/cards").await.unwrap()[1]["state"] == "online").then_some(()) }).await;
+    rig.running.stop().await;
+}

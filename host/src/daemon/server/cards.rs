@@ -10,7 +10,7 @@ use super::extract::{Answer, Failure, Json, Query};
 use super::rows;
 use super::sessions::percent;
 use crate::api::card::{Card, CardState, Drop, DropQuery, Field, Hardware, Neighbour, Port, Register, Table};
-use crate::api::{CardQuery, Page, PageQuery};
+use crate::api::{CardQuery, ErrorCode, Page, PageQuery};
 use crate::daemon::dataplane::{Counters, HardwareIdentity, Identity};
 use crate::daemon::samples::{By, Tally};
 use crate::daemon::worker::CardHandle;
@@ -97,7 +97,7 @@ fn silent(card: &CardHandle) -> Card {
 async fn one(card: &CardHandle) -> Card {
     let mut shown = silent(card);
     let asked = card
-        .ask(|dataplane| {
+        .look(|dataplane| {
             let (identity, counters) = (dataplane.identity()?, dataplane.counters()?);
             Ok((identity, counters, dataplane.config()))
         })
@@ -154,9 +154,17 @@ async fn one(card: &CardHandle) -> Card {
 
 /// `GET /v1/cards`.
 pub async fn cards(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(CardQuery,)>) -> Answer<Vec<Card>> {
+    let asked = rows::chosen(&daemon, query.card.as_deref())?.into_iter();
+    let asked: Vec<_> = asked
+        .map(|card| tokio::spawn(async move { one(&card).await }))
+        .collect();
     let mut all = Vec::new();
-    for card in rows::chosen(&daemon, query.card.as_deref())? {
-        all.push(one(&card).await);
+    for answer in asked {
+        all.push(
+            answer
+                .await
+                .map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?,
+        );
     }
     Ok(Json(all))
 }

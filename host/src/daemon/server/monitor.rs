@@ -89,7 +89,7 @@ async fn watch_drops(cards: Vec<CardHandle>, interval: Duration, lines: mpsc::Se
         timer.tick().await;
         for (card, before) in cards.iter().zip(&mut before) {
             // A card that does not answer now may do so later.
-            let Ok(counters) = card.ask(|dataplane| dataplane.counters()).await else {
+            let Ok(counters) = card.look(|dataplane| dataplane.counters()).await else {
                 continue;
             };
             let (at, tally) = (Instant::now(), Tally::new(&counters));

@@ -55,7 +55,7 @@ pub async fn names(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(Na
     ) {
         for card in daemon.cards() {
             // A card in fault has no names; that is no reason to give none of the others'.
-            if let Ok(Some(config)) = card.ask(|dataplane| Ok(dataplane.config())).await {
+            if let Ok(Some(config)) = card.look(|dataplane| Ok(dataplane.config())).await {
                 configs.push((card, config));
             }
         }

@@ -138,7 +138,7 @@ impl Core {
         };
         if worker == me {
             for handed in waiting {
-                self.take(now, handed.port, usize::MAX, &handed.received(), Stage::Mine, tx);
+                self.take(now, handed.port, usize::MAX, &handed.received(), Stage::Mine, None, tx);
             }
             return Ok(true);
         }

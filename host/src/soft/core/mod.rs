@@ -12,7 +12,9 @@
 //! What is sent stands in up to three places ([`Tx`]): headers made here, the translator's arena, and the payload of a
 //! super-segment where it was received; the system call gathers them.
 
+mod batch;
 mod handing;
+mod join;
 mod send;
 
 use std::net::IpAddr;
@@ -35,8 +37,9 @@ use super::steer::Directory;
 use super::sys::Received;
 use super::vnet::{Gso, Vnet};
 
+use batch::Batch;
 pub use handing::{Handed, Sharing, Stage};
-use send::{single, As};
+use send::{since, single_of, As};
 
 /// Events kept until somebody takes them.
 const EVENTS: usize = 65_536;
@@ -67,6 +70,8 @@ pub struct Tx {
     pub list: Vec<Out>,
     /// Frames for other workers, with the number of each.
     pub handed: Vec<(u16, Handed)>,
+    /// What the next datagram may be joined to.
+    open: Option<join::Open>,
 }
 
 impl Tx {
@@ -75,6 +80,7 @@ impl Tx {
         self.heads.clear();
         self.list.clear();
         self.handed.clear();
+        self.open = None;
     }
 }
 
@@ -93,6 +99,8 @@ pub struct SoftStats {
     pub supers: u64,
     /// Super-segments that had to be cut.
     pub supers_cut: u64,
+    /// Datagrams that left joined to the one before.
+    pub joined: u64,
     /// ARP and discovery messages that were taken.
     pub absorbed: u64,
     /// Packets of our own: answers, errors, probes, requests, advertisements.
@@ -114,6 +122,7 @@ impl SoftStats {
         }
         self.supers += other.supers;
         self.supers_cut += other.supers_cut;
+        self.joined += other.joined;
         self.absorbed += other.absorbed;
         self.originated += other.originated;
         self.forwarded += other.forwarded;
@@ -127,7 +136,7 @@ struct Arrival<'a> {
     port: usize,
     /// Its number in the batch.
     index: usize,
-    received: &'a Received<'a>,
+    received: Received<'a>,
     stage: Stage,
     vnet: Vnet,
     /// Packets it stands for.
@@ -147,6 +156,8 @@ pub struct Core {
     sharing: Option<Sharing>,
     effects: Effects,
     scratch: Vec<u8>,
+    /// Whether datagrams are joined: the kernel must take such super-segments.
+    joins: bool,
     events: Vec<Event>,
     told_not_kept: u64,
     stats: GatewayStats,
@@ -172,11 +183,17 @@ impl Core {
             xlate,
             effects: Effects::new(),
             scratch: Vec::new(),
+            joins: false,
             events: Vec::new(),
             told_not_kept: 0,
             stats: GatewayStats::default(),
             soft: SoftStats::default(),
         }
+    }
+
+    /// Has datagrams of a flow leave as super-segments; not every kernel takes those.
+    pub fn join_datagrams(&mut self, on: bool) {
+        self.joins = on;
     }
 
     /// The configuration in force.
@@ -243,7 +260,7 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         let from = effects.iter().len();
         self.xlate.advance(now, &mut effects);
-        self.perform(now, &effects, from, None, tx);
+        self.perform(now, &effects, since(&effects, from), None, tx);
         self.effects = effects;
     }
 
@@ -280,7 +297,7 @@ impl Core {
         let mut effects = std::mem::take(&mut self.effects);
         let from = effects.iter().len();
         let result = act(&mut self.xlate, &mut effects);
-        self.perform(now, &effects, from, None, tx);
+        self.perform(now, &effects, since(&effects, from), None, tx);
         self.effects = effects;
         result
     }
@@ -310,7 +327,7 @@ impl Core {
     pub fn frame(&mut self, now: Time, port: usize, index: usize, received: &Received<'_>, tx: &mut Tx) {
         self.stats.frames_in[port] += 1;
         self.soft.bytes_in[port] += received.length as u64;
-        self.take(now, port, index, received, Stage::New, tx);
+        self.take(now, port, index, received, Stage::New, None, tx);
     }
 
     /// Takes a frame that another worker handed over, the `index`-th of a batch.
@@ -321,15 +338,25 @@ impl Core {
                     xlate.step_middle(now, set, &handed.bytes, effects)
                 });
             }
-            stage => self.take(now, handed.port, index, &handed.received(), stage, tx),
+            stage => self.take(now, handed.port, index, &handed.received(), stage, None, tx),
         }
     }
 
-    fn take(&mut self, now: Time, port: usize, index: usize, received: &Received<'_>, stage: Stage, tx: &mut Tx) {
+    #[allow(clippy::too_many_arguments)] // the frame, where it came from and who else did
+    fn take<'a>(
+        &mut self,
+        now: Time,
+        port: usize,
+        index: usize,
+        received: &Received<'a>,
+        stage: Stage,
+        batch: Option<&mut Batch<'a>>,
+        tx: &mut Tx,
+    ) {
         let mut arrival = Arrival {
             port,
             index,
-            received,
+            received: *received,
             stage,
             vnet: Vnet::default(),
             packets: 1,
@@ -339,7 +366,7 @@ impl Core {
         let ended = match vnet {
             Ok(vnet) => {
                 arrival.vnet = vnet;
-                self.judge(now, &mut arrival, whole, tx)
+                self.judge(now, &mut arrival, whole, batch, tx)
             }
             Err(reason) => {
                 self.soft.packets_in[port] += 1;
@@ -351,7 +378,14 @@ impl Core {
         }
     }
 
-    fn judge(&mut self, now: Time, arrival: &mut Arrival<'_>, whole: bool, tx: &mut Tx) -> Result<(), Reason> {
+    fn judge<'a>(
+        &mut self,
+        now: Time,
+        arrival: &mut Arrival<'a>,
+        whole: bool,
+        batch: Option<&mut Batch<'a>>,
+        tx: &mut Tx,
+    ) -> Result<(), Reason> {
         let Arrival { port, received, .. } = *arrival;
         let bytes = received.bytes;
         let ethernet = self.config.link_type == LinkType::Ethernet;
@@ -417,7 +451,7 @@ impl Core {
                     return Ok(());
                 }
                 let at = bytes.len() - frame.payload.len();
-                self.translate(now, arrival, unit, packet, at, frame.source, tx)
+                self.translate(now, arrival, unit, packet, at, frame.source, batch, tx)
             }
             _ => Err(Reason::UnknownEthertype),
         }
@@ -490,14 +524,15 @@ impl Core {
     }
 
     #[allow(clippy::too_many_arguments)] // the frame, and what was found in it
-    fn translate(
+    fn translate<'a>(
         &mut self,
         now: Time,
-        arrival: &Arrival<'_>,
+        arrival: &Arrival<'a>,
         unit: usize,
-        packet: &[u8],
+        packet: &'a [u8],
         at: usize,
         source: Mac,
+        batch: Option<&mut Batch<'a>>,
         tx: &mut Tx,
     ) -> Result<(), Reason> {
         if self.config.ports[arrival.port].policy == PortPolicy::Forward && !self.is_ours(unit, packet) {
@@ -505,6 +540,15 @@ impl Core {
         }
         if arrival.stage != Stage::Mine && self.sharing.is_some() && !self.steer(now, arrival, packet, tx)? {
             return Ok(());
+        }
+        if let Some(batch) = batch {
+            if batch.take(arrival, unit, packet, at, source) {
+                if batch.is_full() {
+                    self.translate_batch(now, batch, tx);
+                }
+                return Ok(());
+            }
+            self.translate_batch(now, batch, tx);
         }
         let mut effects = std::mem::take(&mut self.effects);
         let from = effects.iter().len();
@@ -556,7 +600,7 @@ impl Core {
         let from = effects.iter().len();
         let Some((start, offset)) = vnet.checksum else {
             self.xlate.step(now, unit, packet, effects);
-            self.perform(now, effects, from, None, tx);
+            self.perform(now, effects, since(effects, from), None, tx);
             return Ok(());
         };
         let start = usize::from(start).checked_sub(at).ok_or(Reason::BadOffload)?;
@@ -579,11 +623,11 @@ impl Core {
         }
         let payload = shape.map(|shape| packet.len() - shape.headers);
         let as_partial = payload.and_then(|payload| {
-            let (_, bytes) = single(effects, from)?;
+            let (_, bytes) = single_of(since(effects, from))?;
             let shape = Shape::of(effects.bytes(&bytes))?;
             (bytes.len() - shape.headers == payload).then_some(As::Partial(shape))
         });
-        self.perform(now, effects, from, as_partial, tx);
+        self.perform(now, effects, since(effects, from), as_partial, tx);
         Ok(())
     }
 
@@ -618,7 +662,7 @@ impl Core {
             let from = effects.iter().len();
             self.xlate.step(now, unit, &first, effects);
             self.scratch = first;
-            let here = single(effects, from).filter(|(unit, _)| hairpin_set(*unit).is_none());
+            let here = single_of(since(effects, from)).filter(|(unit, _)| hairpin_set(*unit).is_none());
             let as_super = here.and_then(|(_, bytes)| {
                 let other = Shape::of(effects.bytes(&bytes))?;
                 let payload = packet.len() - shape.headers;
@@ -634,10 +678,19 @@ impl Core {
             });
             if let Some(as_super) = as_super {
                 self.soft.supers += 1;
-                self.perform_super(now, effects, from, as_super, arrival.index, packet, &shape, tx);
+                self.perform_super(
+                    now,
+                    effects,
+                    since(effects, from),
+                    as_super,
+                    arrival.index,
+                    packet,
+                    &shape,
+                    tx,
+                );
                 return Ok(());
             }
-            self.perform(now, effects, from, None, tx);
+            self.perform(now, effects, since(effects, from), None, tx);
             let refused = effects.iter().skip(from).find_map(|effect| match effect {
                 Effect::Drop(reason) => Some(*reason),
                 _ => None,
@@ -655,7 +708,7 @@ impl Core {
         for piece in offload::cut(packet, &shape, size, skip) {
             let from = effects.iter().len();
             self.xlate.step(now, unit, &piece, effects);
-            self.perform(now, effects, from, None, tx);
+            self.perform(now, effects, since(effects, from), None, tx);
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use nat64_xlate::{Effect, Effects, Time};
 use super::super::hops::Memory;
 use super::super::offload::{self, Shape};
 use super::super::vnet::{Vnet, VNET_HEADER};
-use super::{Core, Out, Tx, EVENTS};
+use super::{join, Core, Out, Tx, EVENTS};
 
 /// How a translated packet is sent.
 pub(super) enum As {
@@ -53,6 +53,7 @@ impl Core {
         self.soft.packets_out[port] += packets;
         let tail_length = tail.as_ref().map_or(0, |(_, range)| range.len());
         self.soft.bytes_out[port] += (tx.heads.len() - start - VNET_HEADER + body.len() + tail_length) as u64;
+        tx.open = None;
         tx.list.push(Out {
             port,
             packets,
@@ -68,21 +69,21 @@ impl Core {
         &mut self,
         now: Time,
         effects: &Effects,
-        from: usize,
+        done: &[Effect],
         how: As,
         index: usize,
         packet: &[u8],
         shape: &Shape,
         tx: &mut Tx,
     ) {
-        let Some((unit, bytes)) = single(effects, from) else {
+        let Some((unit, bytes)) = single_of(done) else {
             return;
         };
         let to = neigh::destination_of(effects.bytes(&bytes));
         let known = to.and_then(|to| self.hop(now, unit, to));
         if let As::Super { packets, .. } = how {
             // All it stands for; `book` counts the first.
-            let direction = effects.iter().skip(from).find_map(|effect| match effect {
+            let direction = done.iter().find_map(|effect| match effect {
                 Effect::Send { translated, .. } => *translated,
                 _ => None,
             });
@@ -91,7 +92,7 @@ impl Core {
             }
         }
         if known.is_some() || self.config.link_type == LinkType::Raw {
-            self.book(effects, from);
+            self.book(done);
             self.emit(unit, effects, bytes, Some(how), known, Some(index), tx);
             return;
         }
@@ -109,7 +110,7 @@ impl Core {
         if !other.udp {
             whole[other.ip + 13] = flags;
         }
-        self.book(effects, from);
+        self.book(done);
         let size = bytes.len() - other.headers;
         for piece in offload::cut(&whole, &other, size, 0) {
             self.slow(now, unit, &piece, tx);
@@ -117,8 +118,8 @@ impl Core {
     }
 
     /// Counts the effects that are no `Send`, and keeps events.
-    fn book(&mut self, effects: &Effects, from: usize) {
-        for effect in effects.iter().skip(from) {
+    fn book(&mut self, done: &[Effect]) {
+        for effect in done {
             match effect {
                 Effect::Send { translated, .. } => match translated {
                     Some(direction) => self.stats.translated[*direction as usize] += 1,
@@ -132,11 +133,11 @@ impl Core {
         }
     }
 
-    /// Performs effects in order, from one on; `how` is for the only translated packet among them.
-    pub(super) fn perform(&mut self, now: Time, effects: &Effects, from: usize, how: Option<As>, tx: &mut Tx) {
-        self.book(effects, from);
+    /// Performs some of the effects, in order; `how` is for the only translated packet among them.
+    pub(super) fn perform(&mut self, now: Time, effects: &Effects, done: &[Effect], how: Option<As>, tx: &mut Tx) {
+        self.book(done);
         let mut how = how;
-        for effect in effects.iter().skip(from) {
+        for effect in done {
             let Effect::Send {
                 unit,
                 bytes,
@@ -234,6 +235,9 @@ impl Core {
         let at = tx.heads.len() - start - VNET_HEADER;
         let (vnet, body, tail, packets) = match how {
             None => (Vnet::default(), bytes, None, 1),
+            Some(As::Partial(shape)) if self.joins && shape.udp && join::takes(packet.len() - shape.headers) => {
+                return self.emit_datagram(port, packet, start, &shape, tx);
+            }
             Some(As::Partial(shape)) => {
                 let length = packet.len() - shape.ip;
                 let header = tx.heads.len();
@@ -269,11 +273,35 @@ impl Core {
     }
 }
 
-/// The only translated packet among the effects from one on, if there is exactly one and nothing was dropped or
-/// answered: unit and bytes.
-pub(super) fn single(effects: &Effects, from: usize) -> Option<(usize, Range<usize>)> {
+impl Core {
+    /// A datagram whose checksum is left to the kernel, behind what begins at `start`: alone, or joined to the one before.
+    fn emit_datagram(&mut self, port: usize, packet: &[u8], start: usize, shape: &Shape, tx: &mut Tx) {
+        let at = tx.heads.len() - start - VNET_HEADER;
+        tx.heads.extend_from_slice(packet);
+        let length = tx.heads.len() - start - VNET_HEADER;
+        if tx.join(port, start, at, shape) {
+            self.soft.joined += 1;
+            self.soft.packets_out[port] += 1;
+            self.soft.bytes_out[port] += length as u64;
+            return;
+        }
+        let header = start + VNET_HEADER + at;
+        shape.set_partial(&mut tx.heads[header..], packet.len() - shape.ip);
+        tx.heads[start..start + VNET_HEADER].copy_from_slice(&shape.vnet(at, None).write());
+        self.send_out(port, 1, start, 0..0, None, tx);
+        tx.open(at, shape);
+    }
+}
+
+/// The effects from one on.
+pub(super) fn since(effects: &Effects, from: usize) -> &[Effect] {
+    effects.iter().as_slice().get(from..).unwrap_or_default()
+}
+
+/// The only translated packet among effects, if there is exactly one and nothing was dropped or answered: unit and bytes.
+pub(super) fn single_of(done: &[Effect]) -> Option<(usize, Range<usize>)> {
     let mut found = None;
-    for effect in effects.iter().skip(from) {
+    for effect in done {
         match effect {
             Effect::Send {
                 unit,

@@ -629,3 +629,117 @@ fn fragments_of_a_reply_meet_at_one_worker() {
     assert_eq!(rig.cores.iter().map(Core::waiting_fragments).sum::<usize>(), 0);
     assert!(rig.cores[0].translator().bib_count_of(Protocol::Udp) > 0);
 }
+
+/// Datagrams whose checksum was left out, in one batch: what is sent on. `together`: given at once, port by port as they
+/// come; else one after the other.
+fn batch(rig: &mut Rig, frames: &[(usize, Vec<u8>)], together: bool) -> Vec<Sent> {
+    let core = &mut rig.cores[0];
+    let mut tx = Tx::default();
+    core.begin();
+    let mut made = Vec::new();
+    for (port, packet) in frames {
+        let shape = Shape::of(packet).expect("UDP");
+        let mut packet = packet.clone();
+        let length = packet.len() - shape.ip;
+        shape.set_partial(&mut packet, length);
+        let (mac, source) = match port {
+            0 => (core.config().ports[0].mac, client_mac(1)),
+            _ => (core.config().ports[1].mac, SERVER_MAC),
+        };
+        let ethertype = link::ethertype_of(&packet).expect("IP");
+        made.push((
+            *port,
+            shape.vnet(14, None).write(),
+            link::build(mac, source, [None; 2], ethertype, &packet),
+        ));
+    }
+    let received = |index: usize| {
+        let (_, vnet, frame) = &made[index];
+        Received {
+            vnet: *vnet,
+            vlan: None,
+            bytes: frame,
+            length: frame.len(),
+        }
+    };
+    if !together {
+        for (index, (port, ..)) in made.iter().enumerate() {
+            core.frame(rig.now, *port, index, &received(index), &mut tx);
+        }
+        return gather(&tx, core, &[]);
+    }
+    let mut from = 0;
+    for run in made.chunk_by(|one, other| one.0 == other.0) {
+        let frames = (from..from + run.len()).map(|index| Some(received(index)));
+        core.frames(rig.now, run[0].0, frames, &mut tx);
+        from += run.len();
+    }
+    gather(&tx, core, &[])
+}
+
+#[test]
+fn datagrams_that_leave_joined_are_those_that_would_leave_alone() {
+    use rand::{rngs::StdRng, Rng as _, SeedableRng};
+    let mut random = StdRng::seed_from_u64(7);
+    let (mut alone, mut together) = (Rig::new(1, ""), Rig::new(1, ""));
+    together.cores[0].join_datagrams(true);
+    let mut frames_joined = 0;
+    for round in 0..200 {
+        // Runs of one flow, with now and then a shorter or longer datagram, another mark or another hop limit.
+        let mut frames = Vec::new();
+        while frames.len() < 64 {
+            let (inbound, flow) = (round > 0 && random.random_bool(0.5), random.random_range(0..3u16));
+            let usual = [0, 1, 64, 200, 1024, 1025][random.random_range(0..6)];
+            for _ in 0..random.random_range(1..30) {
+                let length = match random.random_range(0..12) {
+                    0 => usual / 2,
+                    1 => usual + 1,
+                    _ => usual,
+                };
+                let payload: Vec<u8> = (0..length).map(|_| random.random()).collect();
+                let mut packet = if inbound {
+                    // Pool ports are given in order: the first flow of round 0 has the first one.
+                    udp4((SERVER, 53), (Ipv4Addr::new(203, 0, 113, 1), 1024 + flow), &payload)
+                } else {
+                    udp6((client(1), 6000 + flow), (SERVER, 53), &payload)
+                };
+                if random.random_bool(0.1) {
+                    match inbound {
+                        true => packet[1] = 0x20,
+                        false => packet[7] = 33,
+                    }
+                    if inbound {
+                        let shape = Shape::of(&packet).expect("UDP");
+                        let length = packet.len() - shape.ip;
+                        shape.set_lengths(&mut packet, length);
+                    }
+                }
+                frames.push((usize::from(inbound), packet));
+            }
+        }
+        let (one, other) = (batch(&mut alone, &frames, false), batch(&mut together, &frames, true));
+        let list = |sent: &[Sent]| -> Vec<(usize, Vec<u8>)> {
+            let of = |sent: &Sent| {
+                sent.packets()
+                    .into_iter()
+                    .map(|packet| (sent.port, packet))
+                    .collect::<Vec<_>>()
+            };
+            sent.iter().flat_map(of).collect()
+        };
+        let (one_list, other_list) = (list(&one), list(&other));
+        assert!(one_list == other_list, "round {round}");
+        other_list.iter().for_each(|(_, packet)| drop(read(packet)));
+        frames_joined += one.len() - other.len();
+    }
+    let (stats, joined) = (together.cores[0].soft_stats(), together.cores[0].soft_stats().joined);
+    assert_eq!(joined, frames_joined as u64);
+    assert!(joined > 2000, "{joined}");
+    let before = alone.cores[0].soft_stats();
+    assert_eq!(
+        (stats.packets_out, stats.bytes_out),
+        (before.packets_out, before.bytes_out)
+    );
+    alone.no_drops();
+    together.no_drops();
+}
