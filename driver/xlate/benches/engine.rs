@@ -5,34 +5,39 @@
 //! cargo bench -p nat64-xlate -- translate1m-64                     those whose names begin so
 //! cargo bench -p nat64-xlate -- translate64-64-6to4-single 2000    with the number of rounds
 //! cargo xtask budget                                               instructions, against benches/budget.txt
-//! GLIBC_TUNABLES=glibc.malloc.hugetlb=1 cargo bench ...            tables in large pages, where they are `madvise`
+//! GLIBC_TUNABLES=glibc.malloc.hugetlb=0 cargo bench ...            tables in small pages
 //! ```
 //!
-//! `single` is [`Nat64::step`], `batch` is [`Nat64::step_batch`] with 32 packets. `grow` sets sessions up while the
-//! tables grow into fresh memory, `setup` in the memory of sessions that ended, in a random order of clients.
+//! `single` is [`Nat64::step`], `batch` is [`Nat64::step_batch`] with 32 packets; both write the headers only
+//! ([`Effects::scattered`]). `grow` sets sessions up while the tables grow into fresh memory, `setup` in the memory of
+//! sessions that ended, in a random order of clients. Tables are in large pages, as those of the daemon are.
 //!
 //! The limits beside the figures are those the project has set itself. On a busy machine CPU time grows with the
 //! neighbours' use of the caches; the instructions that valgrind counts do not.
 //!
-//! One run on a machine of two cores with a load of 12 to 14 (what the design before took under the same load in
-//! parentheses; without load that one took 80 to 86 ns, 830 ns, 760 and 2,320 ns, 320 and 820 ns):
+//! The least of several runs on a machine of two cores with a load of 15 to 20 (in parentheses the design before, beside it;
+//! without load that one took three quarters of this):
 //!
-//! * translate with 64 sessions: 50 to 57 ns (110) for 64 bytes, 71 to 85 ns for 1,200;
-//! * translate with 2^20 sessions in random order: 520 to 650 ns (920 to 1,000), 133 to 185 ns in batches, 105 to 119 ns
-//!   in batches and large pages;
-//! * set up: 650 to 880 ns (1,220) of 100,000 sessions, 980 to 1,340 ns (2,900) of 2^20;
-//! * expire: 230 ns (510) of 100,000, 320 ns (1,020) of 2^20;
-//! * memory: 194 bytes for a session and its binding (195).
+//! * translate with 64 sessions: 34 to 38 ns (50 to 56) in batches, 39 to 41 ns (50 to 63) one by one, 64 bytes as well as
+//!   1,200 (74 to 90);
+//! * translate with 2^20 sessions in random order: 380 to 390 ns (440 to 470), 131 to 134 ns in batches;
+//! * set up: 610 to 860 ns (730 to 1,020) of 100,000 sessions, 860 to 1,510 ns of 2^20;
+//! * expire: 26 to 35 ns (190) of 100,000, 60 ns (more than 300) of 2^20;
+//! * memory: 197 bytes for a session and its binding (194).
 //!
-//! What limits: with 64 sessions the instructions, 700 to 780 of them, of which the keyed hash takes 90 to 125; with 2^20
-//! sessions the four cache lines of a packet and the page walks that fetch them. Setting up touches some ten lines in as
-//! many places, three of them buckets of the tables (session, both sides of the binding), and ending touches them again.
+//! What limits: with 64 sessions the instructions, some 560 of them; with 2^20 sessions the three or four cache lines of a
+//! packet, which come at random. Setting up touches some ten lines, three of them buckets of the tables (session, both sides
+//! of the binding). Ending reads and writes what lies side by side most of the time: with 2^20 sessions it waits for the
+//! bandwidth of main memory.
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use etherparse::PacketBuilder;
+use nat64_layout::Protocol;
 use nat64_xlate::effect::Effect;
+use nat64_xlate::keyed::Keyed;
+use nat64_xlate::pool::{Lease, Pool, Request};
 use nat64_xlate::{Effects, Nat64, Time};
 use setup::config;
 
@@ -259,6 +264,46 @@ fn bench_life(group: &str, sessions: usize, wanted: &Wanted) {
     }
 }
 
+/// Takes a port for a subscriber that has none and gives it back; nanoseconds for both.
+#[inline(never)] // `cargo xtask budget` counts inside of it
+fn allocate(pool: &Pool, rounds: usize) -> f64 {
+    let start = cpu_time();
+    for _ in 0..rounds {
+        let lease = pool.allocate(0, &request(u128::MAX)).expect("a port is free");
+        black_box(lease).release(0);
+    }
+    (cpu_time() - start) as f64 / rounds as f64
+}
+
+fn request(subscriber: u128) -> Request {
+    Request {
+        subscriber,
+        protocol: Protocol::Udp,
+        source_port: 5000,
+        paired: false,
+        fixed: None,
+    }
+}
+
+/// Ports at random out of four addresses: it must make no difference how many are in use.
+fn bench_pool(wanted: &Wanted) {
+    let rounds = wanted.rounds.unwrap_or(1_000_000);
+    for (name, in_use) in [("allocate-empty", 0), ("allocate-full", 999)] {
+        if !wanted.one(name) {
+            continue;
+        }
+        let mut config = config().pools.swap_remove(0);
+        config.ranges = vec![(Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 4))];
+        config.random = true;
+        let ports = 4 * (usize::from(config.ports.1 - config.ports.0) + 1);
+        let pool = Pool::new(&config, &Keyed::new(1));
+        let taken = (0..ports * in_use / 1000).map(|n| pool.allocate(0, &request(n as u128 / 100)));
+        let taken: Vec<Lease> = taken.collect::<Result<_, _>>().expect("ports are free");
+        report(name, allocate(&pool, rounds), "ns", 500.0);
+        drop(taken);
+    }
+}
+
 /// Every session with a binding of its own, a hundred to a client.
 fn bench_memory(sessions: usize) {
     let packets: Vec<Vec<u8>> = (0..sessions).map(|n| six(n, 64)).collect();
@@ -296,6 +341,7 @@ fn main() {
         // For the count of instructions, which is slow.
         bench_life("life20k", 20_000, &wanted);
     }
+    bench_pool(&wanted);
     if wanted.any("memory") {
         bench_memory(MILLION);
     }

@@ -165,12 +165,13 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Drops an entry where it lies, and returns what was to be kept of it.
+    /// Frees the place of an entry, and returns what `keep` took of it. Whatever of it must be dropped is to be among that.
     #[inline(always)]
     pub(crate) fn free<R>(&mut self, slot: u32, keep: impl FnOnce(&mut T) -> R) -> Option<R> {
         let place = self.places.get_mut(slot)?;
         let kept = keep(place.entry_mut()?);
-        *place = Place::Free(self.free);
+        // Nothing is left that would be worth the way through its destructor.
+        std::mem::forget(std::mem::replace(place, Place::Free(self.free)));
         self.free = slot;
         self.used -= 1;
         Some(kept)

@@ -22,7 +22,7 @@ const FILE: &str = "driver/xlate/benches/budget.txt";
 const HEAD: &str = "\
 # Instructions of the translator, counted by `cargo xtask budget` (valgrind --tool=callgrind), the benchmark's loop around
 # it included: per packet of an established session, per session set up (half of them while the tables grow), per session
-# that ends. `cargo xtask budget --write` makes this file.
+# that ends; per port that is taken and given back. `cargo xtask budget --write` makes this file.
 ";
 
 /// A figure.
@@ -59,7 +59,18 @@ const fn sessions(name: &'static str, bench: &'static str, function: &'static st
     }
 }
 
-const CASES: [Case; 7] = [
+/// The allocation of a port, in an empty pool and in one that is nearly full: what it costs must be about the same.
+const fn ports(name: &'static str) -> Case {
+    Case {
+        name,
+        bench: name,
+        function: "engine::allocate",
+        rounds: 1000,
+        units: 1000,
+    }
+}
+
+const CASES: [Case; 9] = [
     packets("translate64-64-6to4-single"),
     packets("translate64-64-6to4-batch"),
     packets("translate64-64-4to6-single"),
@@ -67,6 +78,8 @@ const CASES: [Case; 7] = [
     sessions("setup-single", "life20k-setup-single", "engine::set_up"),
     sessions("setup-batch", "life20k-setup-batch", "engine::set_up"),
     sessions("expire", "life20k-expire-single", "engine::expire"),
+    ports("allocate-empty"),
+    ports("allocate-full"),
 ];
 
 fn unreadable(what: &'static str, output: &str) -> Error {

@@ -39,7 +39,13 @@ impl Nat64 {
             self.ended.asked -= 1;
             return;
         }
+        let mut last = u32::MAX - 1;
         for slot in self.session_timers.upcoming(until, TURN, TURN) {
+            // Those that lie side by side come without being asked for.
+            let beside = slot.abs_diff(std::mem::replace(&mut last, slot)) == 1;
+            if beside {
+                continue;
+            }
             self.sessions.prefetch(slot);
             // Most bindings have the number of their session.
             self.bibs.prefetch(slot);

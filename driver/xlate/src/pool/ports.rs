@@ -60,6 +60,29 @@ struct Chunk {
     groups: [[u16; 2]; GROUPS],
 }
 
+impl Chunk {
+    const FREE: Self = Self {
+        words: [u64::MAX; WORDS],
+        groups: [[GROUP as u16 / 2; 2]; GROUPS],
+    };
+
+    /// The chunk with this number: all of its ports in `low..=high` are free.
+    fn new(low: u16, high: u16, number: usize) -> Box<Self> {
+        let mut bits = Box::new(Self::FREE);
+        // Only the chunks at the ends of the range have fewer ports.
+        if number == usize::from(low) / CHUNK || number == usize::from(high) / CHUNK {
+            bits.groups = [[0; 2]; GROUPS];
+            for (word, bits_of_word) in bits.words.iter_mut().enumerate() {
+                *bits_of_word = range_word(low, high, number * WORDS + word);
+                let [even, odd] = parities(*bits_of_word);
+                let group = &mut bits.groups[word / GROUP_WORDS];
+                *group = [group[0] + even, group[1] + odd];
+            }
+        }
+        bits
+    }
+}
+
 /// See the module documentation.
 #[derive(Clone, Debug)]
 pub struct PortMap {
@@ -239,19 +262,7 @@ impl PortMap {
         }
         let at = usize::from(port);
         let (low, high) = (self.low, self.high);
-        let chunk = self.chunks[at / CHUNK].get_or_insert_with(|| {
-            let mut bits = Box::new(Chunk {
-                words: [0; WORDS],
-                groups: [[0; 2]; GROUPS],
-            });
-            for word in 0..WORDS {
-                bits.words[word] = range_word(low, high, at / CHUNK * WORDS + word);
-                let [even, odd] = parities(bits.words[word]);
-                bits.groups[word / GROUP_WORDS][0] += even;
-                bits.groups[word / GROUP_WORDS][1] += odd;
-            }
-            bits
-        });
+        let chunk = self.chunks[at / CHUNK].get_or_insert_with(|| Chunk::new(low, high, at / CHUNK));
         chunk.words[at % CHUNK / 64] &= !(1 << (at % 64));
         chunk.groups[at % CHUNK / GROUP][at % 2] -= 1;
         self.free[at / CHUNK][at % 2] -= 1;
