@@ -188,7 +188,7 @@ impl Effects {
         });
     }
 
-    /// Adds a `Send` for each IP packet that `build` appends to the arena; none if it fails.
+    /// Adds a `Send` for each IP packet that `build` appends to the arena, and returns how many; none if it fails.
     ///
     /// # Errors
     /// Those of `build`, which then has appended nothing.
@@ -197,15 +197,17 @@ impl Effects {
         unit: usize,
         translated: Option<Direction>,
         build: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<u64, E> {
         let mut start = self.used;
         self.arena.truncate(start);
         build(&mut self.arena)?;
         self.used = self.arena.len();
+        let mut count = 0;
         let lengths = crate::packet::lengths(&self.arena[start..]);
         for length in lengths {
             let bytes = start..start + length;
             start = bytes.end;
+            count += 1;
             self.list.push(Effect::Send {
                 unit,
                 bytes,
@@ -213,7 +215,7 @@ impl Effects {
                 translated,
             });
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Adds a `Send` of a translated packet: its headers, and `packet[rest]`.

@@ -133,6 +133,10 @@ pub struct Store {
     oldest: u32,
     newest: u32,
     bytes: usize,
+    /// Fragments in all of `held`.
+    holding: usize,
+    /// See [`Store::gone`].
+    gone: usize,
 }
 
 impl std::fmt::Debug for Store {
@@ -157,6 +161,8 @@ impl Store {
             oldest: NONE,
             newest: NONE,
             bytes: 0,
+            holding: 0,
+            gone: 0,
         }
     }
 
@@ -174,6 +180,17 @@ impl Store {
     /// Whether nothing is under way.
     pub fn is_empty(&self) -> bool {
         self.map.is_empty()
+    }
+
+    /// Fragments that are held.
+    pub fn holding(&self) -> usize {
+        self.holding
+    }
+
+    /// Fragments held until the last insert that are not any more, and were not released: those within the whole packet,
+    /// or, when the insert was refused, those that ended for the same reason.
+    pub fn gone(&self) -> usize {
+        self.gone
     }
 
     /// Bytes counted against [`Limits::fragment_bytes`].
@@ -235,6 +252,7 @@ impl Store {
     }
 
     fn insert(&mut self, now: Time, key: Key, piece: &Piece<'_>) -> Result<Outcome, Reason> {
+        self.gone = 0;
         let index = match self.map.get(&key) {
             Some(&index) => index,
             None => self.create(now, key)?,
@@ -260,7 +278,8 @@ impl Store {
             Fit::Duplicate => return Err(Reason::FragmentOverlap),
             Fit::Overlap => {
                 assembly.poisoned = true;
-                assembly.held = Vec::new();
+                self.gone = std::mem::take(&mut assembly.held).len();
+                self.holding -= self.gone;
                 let kept = ENTRY_COST + PIECE_COST * assembly.seen.len();
                 self.bytes -= assembly.cost - kept;
                 assembly.cost = kept;
@@ -300,18 +319,21 @@ impl Store {
                 payload_at,
                 offset: piece.offset,
             });
+            self.holding += 1;
             return Ok(Outcome::Held);
         }
         if whole {
             let Some(assembly) = self.remove(index) else {
                 return Err(Reason::FragmentLimit);
             };
+            self.gone = assembly.held.len();
             return assembly.whole(piece).map(Outcome::Whole).ok_or(Reason::BadHeader);
         }
         let Some(transport) = first else {
             return Ok(Outcome::Held);
         };
         let held = std::mem::take(&mut assembly.held);
+        self.holding -= held.len();
         let given_back = held.iter().map(|held| held.bytes.len()).sum::<usize>();
         assembly.cost -= given_back;
         self.bytes -= given_back;
@@ -378,6 +400,7 @@ impl Store {
             }
         }
         self.bytes -= assembly.cost;
+        self.holding -= assembly.held.len();
         match self.slot_mut(assembly.older) {
             Some(older) => older.newer = assembly.newer,
             None => self.oldest = assembly.newer,

@@ -147,6 +147,14 @@ pub struct Stats {
     pub stored_syns_met: u64,
     /// Packets that were held (fragments, stored SYNs) when they arrived.
     pub held: u64,
+    /// Packets that are held now.
+    pub holding: u64,
+    /// Fragments that were held and went on within a whole packet, which the one that completed it counts for.
+    pub joined: u64,
+    /// Packets that came to be more by fragmenting: fragments sent beyond the first of each packet.
+    pub split: u64,
+    /// ICMP errors and resets of ours.
+    pub answers: u64,
     /// TCP sessions in V4 INIT or V6 INIT now.
     pub embryonic: u32,
 }
@@ -161,6 +169,10 @@ impl Stats {
             probes: 0,
             stored_syns_met: 0,
             held: 0,
+            holding: 0,
+            joined: 0,
+            split: 0,
+            answers: 0,
             embryonic: 0,
         }
     }
@@ -173,6 +185,16 @@ impl Stats {
 
     pub(crate) fn term(&mut self, service_set: u16, term: u16) -> Option<&mut TermStats> {
         self.terms.get_mut(usize::from(service_set))?.get_mut(usize::from(term))
+    }
+
+    /// Packets of ours: answers and probes.
+    pub const fn originated(&self) -> u64 {
+        self.answers + self.probes
+    }
+
+    /// Packets that ended within another: joined fragments, and stored SYNs that met the client's.
+    pub const fn merged(&self) -> u64 {
+        self.joined + self.stored_syns_met
     }
 
     /// Packets that ended for this reason.

@@ -56,6 +56,7 @@ impl Nat64 {
             let sent = error6(packet, error, source, arena);
             debug_assert!(sent, "asked before");
         });
+        self.stats.answers += 1;
         reason
     }
 
@@ -81,6 +82,7 @@ impl Nat64 {
             let sent = error4(packet, error, source, ident, arena);
             debug_assert!(sent, "asked before");
         });
+        self.stats.answers += 1;
         reason
     }
 
@@ -102,6 +104,7 @@ impl Nat64 {
         );
         if !segment.is_empty() && self.errors.take(now) {
             effects.send(unit, None, &segment);
+            self.stats.answers += 1;
         }
     }
 
@@ -121,7 +124,7 @@ impl Nat64 {
     }
 
     /// Source of ICMPv4 errors on a unit, about a packet that was sent to `target`, an address of ours.
-    fn source4(&self, unit: usize, target: Ipv4Addr) -> Ipv4Addr {
+    pub(super) fn source4(&self, unit: usize, target: Ipv4Addr) -> Ipv4Addr {
         self.policy
             .config
             .units

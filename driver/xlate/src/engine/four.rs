@@ -68,7 +68,8 @@ impl Nat64 {
         if !packet.is_part() {
             return self.translate4(now, &way, &packet, packet.transport, effects);
         }
-        match self.fragments.insert4(now, unit, &packet)? {
+        let outcome = self.fragments.insert4(now, unit, &packet);
+        match self.assembled(set, outcome, effects)? {
             Outcome::Held => {
                 self.stats.held += 1;
                 Ok(())
@@ -103,7 +104,8 @@ impl Nat64 {
         if !packet.is_part() {
             return self.translate4(now, &way, &packet, packet.transport, effects);
         }
-        match self.fragments.insert4(now, hairpin_unit(set), &packet)? {
+        let outcome = self.fragments.insert4(now, hairpin_unit(set), &packet);
+        match self.assembled(set, outcome, effects)? {
             Outcome::Held => {
                 self.stats.held += 1;
                 Ok(())
@@ -229,7 +231,8 @@ impl Nat64 {
             four_to_six(packet, &to, &options, out).map(|_| ())
         });
         match sent {
-            Ok(()) => {
+            Ok(pieces) => {
+                self.stats.split += pieces.saturating_sub(1);
                 self.stats.translated(way.set, Direction::FourToSix, size);
                 Ok(())
             }
@@ -372,7 +375,7 @@ impl Nat64 {
     }
 
     /// An ICMPv4 error: translated by the session of the packet it quotes; it makes and refreshes nothing.
-    fn error4(&mut self, way: &Way4, packet: &Packet4<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    pub(super) fn error4(&mut self, way: &Way4, packet: &Packet4<'_>, effects: &mut Effects) -> Result<(), Reason> {
         let quote = packet.quote()?;
         if quote.src != packet.dst {
             return Err(Reason::IcmpErrorNoSession);
@@ -420,9 +423,10 @@ impl Nat64 {
             pref64: Some(pref64),
             source: None,
         };
-        effects.send_packets(unit, Some(Direction::FourToSix), |out| {
+        let pieces = effects.send_packets(unit, Some(Direction::FourToSix), |out| {
             error_four_to_six_with(packet, &to, &inner, &options, &extensions, out)
         })?;
+        self.stats.split += pieces.saturating_sub(1);
         self.stats.translated(way.set, Direction::FourToSix, packet.bytes.len());
         Ok(())
     }

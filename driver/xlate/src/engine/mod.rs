@@ -28,6 +28,7 @@ mod six;
 mod state;
 mod syns;
 mod timers;
+mod undelivered;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -37,7 +38,7 @@ use nat64_layout::{Direction, Protocol, Reason};
 use crate::bib::{Bib, Bibs};
 use crate::config::{Config, Timers};
 use crate::effect::{Effect, Effects, Event, Flow, SessionId, Time};
-use crate::fragment::Store;
+use crate::fragment::{Outcome, Store};
 use crate::icmp_error::RateLimit;
 use crate::keyed::{Keyed, Random};
 use crate::policy::{nanoseconds, ConfigError, Policy};
@@ -308,6 +309,22 @@ impl Nat64 {
         }
     }
 
+    /// Books the fragments that were held until another one of their packet came.
+    fn assembled(
+        &mut self,
+        set: u16,
+        outcome: Result<Outcome, Reason>,
+        effects: &mut Effects,
+    ) -> Result<Outcome, Reason> {
+        let gone = self.fragments.gone();
+        match &outcome {
+            Ok(Outcome::Whole(_)) => self.stats.joined += gone as u64,
+            Ok(_) => {}
+            Err(reason) => (0..gone).for_each(|_| self.finish(Some(set), Err(*reason), effects)),
+        }
+        outcome
+    }
+
     /// Installed sessions whose timer is due by `now`, so that their activity can be read from the card and told to
     /// [`Nat64::touch`] before [`Nat64::advance`].
     pub fn due(&self, now: Time, into: &mut Vec<SessionId>) {
@@ -454,6 +471,7 @@ impl Nat64 {
         };
         Stats {
             pools: self.pools.iter().zip(&self.inbound).map(usage).collect(),
+            holding: (self.fragments.holding() + self.syns.len()) as u64,
             ..self.stats.clone()
         }
     }

@@ -101,7 +101,8 @@ impl Nat64 {
         if !packet.is_part() {
             return self.translate6(now, &way, &packet, packet.transport, effects);
         }
-        match self.fragments.insert6(now, unit, &packet)? {
+        let outcome = self.fragments.insert6(now, unit, &packet);
+        match self.assembled(set, outcome, effects)? {
             Outcome::Held => {
                 self.stats.held += 1;
                 Ok(())
@@ -240,7 +241,8 @@ impl Nat64 {
             six_to_four(packet, &to, &options, out).map(|_| ())
         });
         match sent {
-            Ok(()) => {
+            Ok(pieces) => {
+                self.stats.split += pieces.saturating_sub(1);
                 self.stats.translated(way.set, Direction::SixToFour, size);
                 Ok(())
             }
@@ -369,7 +371,7 @@ impl Nat64 {
     }
 
     /// An ICMPv6 error: translated by the session of the packet it quotes; it makes and refreshes nothing.
-    fn error6(&mut self, now: Time, way: &Way6, packet: &Packet6<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    pub(super) fn error6(&mut self, now: Time, way: &Way6, packet: &Packet6<'_>, effects: &mut Effects) -> Result<(), Reason> {
         let quote = packet.quote()?;
         // An error goes back to the source of what it quotes.
         let (prefix, remote) = self
@@ -417,7 +419,8 @@ impl Nat64 {
             return self.hairpin(now, way, owner, packet, None, build, effects);
         }
         let outside = self.policy.set(way.set).outside_unit;
-        effects.send_packets(outside, Some(Direction::SixToFour), build)?;
+        let pieces = effects.send_packets(outside, Some(Direction::SixToFour), build)?;
+        self.stats.split += pieces.saturating_sub(1);
         self.stats.translated(way.set, Direction::SixToFour, packet.bytes.len());
         Ok(())
     }

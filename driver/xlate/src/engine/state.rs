@@ -629,7 +629,10 @@ impl Nat64 {
                 pool: bib.pool,
                 remote: session.remote,
             };
-            self.syns.remove(&key);
+            // Whoever ended the session before the time of its SYN ended that too.
+            if self.syns.remove(&key).is_some() {
+                self.finish(Some(set), Err(Reason::SynTimeout), effects);
+            }
         } else if session.flags.has(Flags::PERMITS) {
             self.withdraw_permit(session.bib, session.remote.0);
         }

@@ -158,11 +158,10 @@ impl Nat64 {
                 let middle = Packet4::parse(&answer);
                 let way = Way4 { unit: None, set };
                 let sent = middle.and_then(|packet| self.translate4(at, &way, &packet, packet.transport, effects));
-                if let Err(reason) = sent {
-                    self.stats.reasons[reason as usize] += 1;
-                }
+                self.finish(Some(set), sent, effects);
             }
             None => effects.send(outside, None, &answer),
         }
+        self.stats.answers += 1;
     }
 }

@@ -270,3 +270,59 @@ fn what_must_not_be_answered_is_not_said_to_be() {
     piece.splice(40..48, [17, 0, 0, 8, 0, 0, 0, 1]);
     lab.step(INSIDE, &piece).dropped(Reason::NotAnswered);
 }
+
+#[test]
+fn a_server_whose_link_does_not_have_it_is_told_as_an_unreachable_address() {
+    let mut lab = Lab::new(base());
+    let sent = lab.step(INSIDE, &udp6((A, 5000), (embed(SERVER), 53))).one();
+    lab.effects.clear();
+    lab.nat
+        .undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
+    let told = lab.one();
+    assert_eq!((told.icmp(), told.unit, told.dst.0), ((1, 3), INSIDE, v6(A).into()));
+    let quoted = read(0, None, &told.bytes[48..]);
+    assert_eq!(
+        (quoted.src, quoted.dst),
+        ((v6(A).into(), 5000), (embed(SERVER).into(), 53))
+    );
+    assert_eq!(lab.nat.stats().answers, 1);
+    // About an error nothing is said, nor about a packet of no session.
+    let error = error4("192.0.2.254", sent.src4().0, 3, 3, &sent.bytes);
+    for packet in [&error[..], &udp4(("203.0.113.77", 9), (v4(SERVER), 53)), &[0x45], &[]] {
+        lab.effects.clear();
+        lab.nat.undeliverable(lab.now, OUTSIDE, packet, &mut lab.effects);
+        lab.held();
+    }
+}
+
+#[test]
+fn a_client_whose_link_does_not_have_it_is_told_to_the_server() {
+    let mut lab = Lab::new(base());
+    let pool = lab.udp((A, 5000), (SERVER, 53));
+    let got = lab.step(OUTSIDE, &udp4((SERVER, 53), pool)).one();
+    lab.effects.clear();
+    lab.nat.undeliverable(lab.now, INSIDE, &got.bytes, &mut lab.effects);
+    let told = lab.one();
+    assert_eq!((told.icmp(), told.unit, told.dst.0), ((3, 1), OUTSIDE, v4(SERVER).into()));
+    let quoted = read(0, None, &told.bytes[28..]);
+    assert_eq!(
+        (quoted.src, quoted.dst),
+        ((v4(SERVER).into(), 53), (pool.0.into(), pool.1))
+    );
+}
+
+#[test]
+fn unreachable_next_hops_are_told_within_the_limit_on_errors() {
+    let mut config = base();
+    config.limits.icmp_errors_per_second = 2;
+    let mut lab = Lab::new(config);
+    let sent = lab.step(INSIDE, &udp6((A, 5000), (embed(SERVER), 53))).one();
+    let mut told = 0;
+    for _ in 0..20 {
+        lab.effects.clear();
+        lab.nat
+            .undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
+        told += lab.sent().len();
+    }
+    assert!((1..=4).contains(&told), "{told}");
+}

@@ -2,6 +2,7 @@
 //! packet that comes out is read back and all its checksums are verified.
 
 mod batch;
+mod books;
 mod explain;
 mod filtering;
 mod hairpin;
