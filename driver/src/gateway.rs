@@ -26,7 +26,7 @@ use nat64_xlate::{ConfigError, Effect, Effects, Event, Flow, Nat64, ReconfigureR
 use crate::card::{Card, CardCounters, CardError};
 use crate::config::{GatewayConfig, LinkType};
 use crate::link::{self, Frame};
-use crate::neigh::{self, Key, Neighbours, UnitNet};
+use crate::neigh::{self, Key, NeighbourStats, Neighbours, UnitNet};
 use crate::plan::{self, Plan, PlanError};
 use crate::ring::InjectError;
 use crate::transport::DeviceError;
@@ -111,6 +111,8 @@ pub struct GatewayStats {
     pub neighbours: usize,
     /// Packets that wait for a neighbour.
     pub waiting: usize,
+    /// ARP and discovery messages taken and sent.
+    pub discovery: NeighbourStats,
     /// Sessions in the card.
     pub installed: usize,
     /// Sessions that wait for their next hops or for room in the card.
@@ -140,6 +142,7 @@ impl Default for GatewayStats {
             not_kept: 0,
             neighbours: 0,
             waiting: 0,
+            discovery: NeighbourStats::default(),
             installed: 0,
             deferred: 0,
             tags: 0,
@@ -188,6 +191,8 @@ pub struct Gateway {
     filter_mac: bool,
     events: Vec<Event>,
     stats: GatewayStats,
+    // Frames of ports that do not exist.
+    misplaced: u64,
     effects: Effects,
     due: Vec<SessionId>,
     // A card was lost and is expected back.
@@ -224,6 +229,7 @@ impl Gateway {
             filter_mac: false,
             events: Vec::new(),
             stats: GatewayStats::default(),
+            misplaced: 0,
             effects: Effects::new(),
             due: Vec::new(),
             holding: false,
@@ -484,6 +490,7 @@ impl Gateway {
         let mut stats = self.stats.clone();
         stats.neighbours = self.neighbours.len();
         stats.waiting = self.neighbours.waiting();
+        stats.discovery = self.neighbours.stats();
         stats.deferred = self.deferred.len();
         if let Some(card) = &self.card {
             stats.installed = card.table().len();
@@ -534,6 +541,7 @@ impl Gateway {
     /// A frame arrives, from outside or from the card.
     fn arrive(&mut self, now: Time, port: usize, bytes: &[u8], punted: Option<Reason>) -> Result<(), GatewayError> {
         if port >= PORTS {
+            self.misplaced += 1;
             self.count(Reason::NoUnit);
             return Ok(());
         }
@@ -711,7 +719,7 @@ impl Gateway {
                 if let Some(direction) = translated {
                     self.stats.translated[*direction as usize] += 1;
                 }
-                self.send(now, *unit, effects.bytes(bytes))?
+                self.send(now, *unit, effects.bytes(bytes), translated.is_some())?
             }
             Effect::Install(flow) => {
                 self.install(now, *flow)?;
@@ -738,11 +746,17 @@ impl Gateway {
         })
     }
 
-    /// Sends an IP packet out of a unit.
-    fn send(&mut self, now: Time, unit: usize, packet: &[u8]) -> Result<Option<Reason>, GatewayError> {
+    /// Sends an IP packet out of a unit; `translated`: it is none of ours.
+    fn send(
+        &mut self,
+        now: Time,
+        unit: usize,
+        packet: &[u8],
+        translated: bool,
+    ) -> Result<Option<Reason>, GatewayError> {
         if self.config.link_type == LinkType::Ethernet {
             let mut out = neigh::Output::default();
-            self.neighbours.send(now, unit, packet, &mut out);
+            self.neighbours.send(now, unit, packet, translated, &mut out);
             let first = out.drops.first().copied();
             self.apply(now, out)?;
             return Ok(first);
@@ -774,77 +788,18 @@ impl Gateway {
     }
 }
 
-/// Checks what belongs to ports and units on the wire; the rest is the translator's and the plan's.
-///
-/// # Errors
-/// The first thing that cannot be.
-pub fn check(config: &GatewayConfig) -> Result<(), GatewayError> {
-    if config.link_type == LinkType::Ethernet {
-        if let Some(port) = (0..PORTS).find(|&p| config.ports[p].mac[0] & 1 != 0) {
-            return Err(GatewayError::PortMac { port });
-        }
-    }
-    let wrong = |unit, what| Err(GatewayError::Unit { unit, what });
-    for (unit, link) in config.units.iter().enumerate() {
-        if usize::from(link.port) >= PORTS {
-            return wrong(unit, "there is no such port");
-        }
-        if link.vlans.into_iter().flatten().any(|vid| vid > 4094) {
-            return wrong(unit, "a VLAN id is at most 4094");
-        }
-        if matches!(link.vlans, [None, Some(_)]) {
-            return wrong(unit, "an inner VLAN tag needs an outer one");
-        }
-        if link.addresses6.iter().any(|a| a.1 > 128) || link.addresses4.iter().any(|a| a.1 > 32) {
-            return wrong(unit, "the prefix length of an address is too long");
-        }
-        if config.units[..unit]
-            .iter()
-            .any(|other| other.port == link.port && other.vlans == link.vlans)
-        {
-            return wrong(unit, "another unit has the same port and VLAN tags");
-        }
-    }
-    if config.units.len() != config.xlate.units.len() {
-        return wrong(
-            config.units.len().min(config.xlate.units.len()),
-            "the links and the translator have different units",
-        );
-    }
-    Ok(())
-}
-
-/// The units as the neighbour logic sees them.
-pub fn nets(config: &GatewayConfig) -> Vec<UnitNet> {
-    let pools = |unit: usize| {
-        let sets = config.xlate.service_sets.iter().filter(|set| set.outside_unit == unit);
-        plan::join(sets.flat_map(|set| plan::pool_ranges(config, set)).collect())
-    };
-    let net = |(unit, link): (usize, &crate::config::UnitLink)| UnitNet {
-        port: usize::from(link.port),
-        vlans: link.vlans,
-        mac: config.ports[usize::from(link.port) % PORTS].mac,
-        addresses6: link.addresses6.clone(),
-        addresses4: link.addresses4.clone(),
-        gateway6: link.gateway6,
-        gateway4: link.gateway4,
-        auto_last_hop: link.auto_last_hop,
-        proxy4: pools(unit)
-            .into_iter()
-            .map(|(low, high)| (low.into(), high.into()))
-            .collect(),
-    };
-    config.units.iter().enumerate().map(net).collect()
-}
-
+mod accounts;
 mod adopt;
 mod queries;
 mod recover;
 mod sessions;
+mod units;
 
+pub use accounts::ended_on_host;
 pub use adopt::AdoptReport;
 pub use queries::CardShare;
 pub use recover::{Moved, Reopened, Reopener};
+pub use units::{check, nets};
 
 #[cfg(test)]
 #[path = "gateway_tests.rs"]

@@ -435,7 +435,7 @@ fn sessions_behind_a_neighbour_that_is_gone_come_back_to_the_host() {
 }
 
 #[test]
-fn an_unreachable_neighbour_costs_its_packets_and_nothing_else() {
+fn an_unreachable_neighbour_costs_its_packets_and_their_sender_is_told() {
     let mut gateway = soft();
     gateway.record_exceptions(true);
     for n in 0..20 {
@@ -447,9 +447,19 @@ fn an_unreachable_neighbour_costs_its_packets_and_nothing_else() {
     for second in 1..=3 {
         gateway.advance(second * SECOND).expect("works");
     }
-    assert_eq!(gateway.take_output().len(), 2);
+    let (told, asked): (Vec<_>, Vec<_>) = gateway.take_output().into_iter().partition(|frame| frame.0 == 0);
+    assert_eq!((asked.len(), told.len()), (2, 16));
+    for (_, frame) in told {
+        let frame = link::parse(&frame).expect("frame");
+        let p = frame.payload;
+        assert_eq!((frame.destination, frame.ethertype), (CLIENT_MAC, ETHERTYPE_IPV6));
+        assert_eq!(p[24..40], v6("2001:db8::c").octets());
+        assert_eq!((p[6], p[40], p[41]), (58, 1, 3), "address unreachable");
+        assert_eq!((&p[56..72], &p[72..88]), (&v6("2001:db8::c").octets()[..], &v6("64:ff9b::198.51.100.7").octets()[..]));
+    }
     assert_eq!(gateway.stats().reason(Reason::NeighbourUnreachable), 16);
     assert_eq!(gateway.stats().waiting, 0);
+    assert_eq!(gateway.books().expect("no card").difference(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod books;
 pub mod card;
 pub mod config;
 pub mod dma;

@@ -20,9 +20,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nat64_layout::{Reason, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
-use nat64_xlate::{checksum, Time};
+use nat64_xlate::Time;
 
 use crate::link::{self, Mac};
+use message::{
+    arp, discovery, multicast_mac, solicited_node, Message, ADVERTISEMENT, ALL_NODES, ARP_REPLY, ARP_REQUEST, FLAG_OVERRIDE,
+    FLAG_ROUTER, FLAG_SOLICITED, ICMPV6, OPTION_SOURCE, OPTION_TARGET, SOLICITATION,
+};
 
 /// Nanoseconds between two requests (RETRANS_TIMER, RFC 4861 section 10).
 pub const RETRANSMIT: Time = 1_000_000_000;
@@ -40,13 +44,6 @@ pub const ENTRIES: usize = 8192;
 const EVICT_SCAN: usize = 64;
 
 const BROADCAST: Mac = [0xff; 6];
-const ARP_REQUEST: u16 = 1;
-const ARP_REPLY: u16 = 2;
-const SOLICITATION: u8 = 135;
-const ADVERTISEMENT: u8 = 136;
-const OPTION_SOURCE: u8 = 1;
-const OPTION_TARGET: u8 = 2;
-const ICMPV6: u8 = 58;
 
 /// What the neighbour logic needs to know of a unit.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -137,11 +134,33 @@ pub struct Output {
     pub changed: Vec<Key>,
     /// Neighbours a card uses that do not answer any more.
     pub lost: Vec<Key>,
+    /// Translated packets among those that ended because their next hop did not answer, with their units: the senders are
+    /// to be told ([`nat64_xlate::Nat64::undeliverable`]).
+    pub unreachable: Vec<(usize, Vec<u8>)>,
+}
+
+/// Counters of the neighbour logic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NeighbourStats {
+    /// ARP and discovery messages that came in and were taken; those that were not are counted by their reason.
+    pub taken: u64,
+    /// Requests and solicitations sent.
+    pub requests: u64,
+    /// Replies and advertisements sent.
+    pub answers: u64,
+}
+
+/// A packet that waits for its next hop.
+#[derive(Debug)]
+struct Waiting {
+    packet: Vec<u8>,
+    /// It is a translated one, not an error, probe or answer of ours.
+    translated: bool,
 }
 
 #[derive(Debug)]
 enum State {
-    Resolving { tries: u8, waiting: Vec<Vec<u8>> },
+    Resolving { tries: u8, waiting: Vec<Waiting> },
     Known { mac: Mac, learned: bool, probes: u8 },
 }
 
@@ -199,6 +218,7 @@ pub struct Neighbours {
     table: HashMap<Key, Entry>,
     timers: BTreeSet<(Time, Key)>,
     waiting: usize,
+    stats: NeighbourStats,
 }
 
 /// The destination address of an IP packet.
@@ -264,7 +284,8 @@ impl Neighbours {
         };
         let gone: BTreeSet<Key> = self.table.keys().filter(|key| !same(key.0)).copied().collect();
         for key in gone {
-            self.forget(key, Reason::NeighbourUnreachable, out);
+            // Nobody is told: the units may have other numbers now.
+            self.forget(key, out);
         }
     }
 
@@ -296,6 +317,11 @@ impl Neighbours {
     /// Packets that wait for an answer.
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> NeighbourStats {
+        self.stats
     }
 
     /// A neighbour that never ages and is never asked for.
@@ -345,8 +371,9 @@ impl Neighbours {
         }
     }
 
-    /// Sends an IP packet out of a unit, now or when its neighbour has answered.
-    pub fn send(&mut self, now: Time, unit: usize, packet: &[u8], out: &mut Output) {
+    /// Sends an IP packet out of a unit, now or when its neighbour has answered; `translated`: not one of ours, so its
+    /// sender is told when the neighbour does not.
+    pub fn send(&mut self, now: Time, unit: usize, packet: &[u8], translated: bool, out: &mut Output) {
         let (Some(net), Some(to)) = (self.units.get(unit), destination_of(packet)) else {
             out.drops.push(Reason::NoUnit);
             return;
@@ -382,7 +409,10 @@ impl Neighbours {
             if waiting.len() >= QUEUE || self.waiting >= QUEUE_ALL {
                 out.drops.push(Reason::NeighbourQueueFull);
             } else {
-                waiting.push(packet.to_vec());
+                waiting.push(Waiting {
+                    packet: packet.to_vec(),
+                    translated,
+                });
                 self.waiting += 1;
             }
         }
@@ -425,26 +455,40 @@ impl Neighbours {
         true
     }
 
-    /// Room for one more entry, by evicting the known one that is nearest to its end.
+    /// Room for one more entry, by evicting the known one that is nearest to its end. One that was heard of since its timer
+    /// was set is in use and not near its end at all: a flood of strangers must not push it out.
     fn make_room(&mut self) -> bool {
         if self.table.len() < ENTRIES {
             return true;
         }
-        let evictable = |key: &Key| {
-            let entry = self.table.get(key);
-            entry.is_some_and(|e| matches!(e.state, State::Known { .. }) && e.pins == 0 && !e.fixed)
-        };
-        let Some(&(timer, key)) = self.timers.iter().take(EVICT_SCAN).find(|(_, key)| evictable(key)) else {
-            return false;
-        };
-        self.timers.remove(&(timer, key));
-        self.table.remove(&key);
-        true
+        let first: Vec<(Time, Key)> = self.timers.iter().take(EVICT_SCAN).copied().collect();
+        let mut in_use = None;
+        for (timer, key) in first {
+            let Some(entry) = self.table.get(&key) else { continue };
+            if !matches!(entry.state, State::Known { .. }) || entry.pins > 0 || entry.fixed {
+                continue;
+            }
+            let end = entry.heard.saturating_add(LIFETIME);
+            if end <= timer {
+                self.evict(key);
+                return true;
+            }
+            self.move_timer(key, end);
+            in_use = in_use.or(Some(key));
+        }
+        // All of them are in use.
+        in_use.is_some_and(|key| self.evict(key))
+    }
+
+    fn evict(&mut self, key: Key) -> bool {
+        let entry = self.table.remove(&key);
+        entry.is_some_and(|entry| self.timers.remove(&(entry.timer, key)))
     }
 
     /// Sends a request for a neighbour.
-    fn ask(&self, key: Key, out: &mut Output) {
+    fn ask(&mut self, key: Key, out: &mut Output) {
         let Some(net) = self.units.get(key.0) else { return };
+        self.stats.requests += 1;
         match key.1 {
             IpAddr::V4(target) => {
                 let own = net
@@ -516,7 +560,7 @@ impl Neighbours {
             self.waiting -= waiting.len();
             if let Some(net) = self.units.get(key.0) {
                 out.frames
-                    .extend(waiting.iter().map(|packet| net.frame(mac, ethertype(key.1), packet)));
+                    .extend(waiting.iter().map(|waiting| net.frame(mac, ethertype(key.1), &waiting.packet)));
             }
         }
         self.move_timer(key, now.saturating_add(LIFETIME));
@@ -558,6 +602,12 @@ impl Neighbours {
 
     /// An ARP message that came in on a unit (RFC 826).
     pub fn arp(&mut self, now: Time, unit: usize, message: &[u8], out: &mut Output) {
+        let drops = out.drops.len();
+        self.judge_arp(now, unit, message, out);
+        self.stats.taken += u64::from(out.drops.len() == drops);
+    }
+
+    fn judge_arp(&mut self, now: Time, unit: usize, message: &[u8], out: &mut Output) {
         let Some(net) = self.units.get(unit) else { return };
         // Ethernet and IPv4 addresses, of 6 and 4 bytes.
         let (Some(message), true) = (message.get(..28), message.starts_with(&[0, 1, 8, 0, 6, 4])) else {
@@ -584,7 +634,10 @@ impl Neighbours {
             self.set(now, key, mac, false, out);
         }
         match reply {
-            Some(frame) => out.frames.push(frame),
+            Some(frame) => {
+                self.stats.answers += 1;
+                out.frames.push(frame);
+            }
             None if operation == ARP_REQUEST => out.drops.push(Reason::NotForUs),
             None => {}
         }
@@ -592,6 +645,12 @@ impl Neighbours {
 
     /// A discovery message ([`is_discovery`]) that came in on a unit (RFC 4861 section 7).
     pub fn discovery(&mut self, now: Time, unit: usize, packet: &[u8], out: &mut Output) {
+        let drops = out.drops.len();
+        self.judge_discovery(now, unit, packet, out);
+        self.stats.taken += u64::from(out.drops.len() == drops);
+    }
+
+    fn judge_discovery(&mut self, now: Time, unit: usize, packet: &[u8], out: &mut Output) {
         let Some(net) = self.units.get(unit) else { return };
         let Some(message) = Message::parse(packet) else {
             out.drops.push(Reason::BadNeighbourMessage);
@@ -627,6 +686,7 @@ impl Neighbours {
                 };
                 let answer = discovery(ADVERTISEMENT, flags, target, to, target, link);
                 out.frames.push(net.frame(mac, ETHERTYPE_IPV6, &answer));
+                self.stats.answers += 1;
                 if let (Some(mac), false) = (lladdr, source.is_unspecified()) {
                     self.set(now, key(source), mac, false, out);
                 }
@@ -695,7 +755,11 @@ impl Neighbours {
                         self.ask(key, out);
                     }
                 }
-                None => self.forget(key, Reason::NeighbourUnreachable, out),
+                None => {
+                    let waited = self.forget(key, out);
+                    let translated = waited.into_iter().filter(|waiting| waiting.translated);
+                    out.unreachable.extend(translated.map(|waiting| (key.0, waiting.packet)));
+                }
             }
         }
     }
@@ -722,13 +786,18 @@ impl Neighbours {
             .filter(|&timer| timer != Time::MAX)
     }
 
-    fn forget(&mut self, key: Key, reason: Reason, out: &mut Output) {
-        let Some(entry) = self.table.remove(&key) else { return };
+    /// Forgets a neighbour. What waited for it ends, and is returned.
+    fn forget(&mut self, key: Key, out: &mut Output) -> Vec<Waiting> {
+        let Some(entry) = self.table.remove(&key) else {
+            return Vec::new();
+        };
         self.timers.remove(&(entry.timer, key));
-        if let State::Resolving { waiting, .. } = entry.state {
-            self.waiting -= waiting.len();
-            out.drops.extend(waiting.iter().map(|_| reason));
-        }
+        let State::Resolving { waiting, .. } = entry.state else {
+            return Vec::new();
+        };
+        self.waiting -= waiting.len();
+        out.drops.extend(waiting.iter().map(|_| Reason::NeighbourUnreachable));
+        waiting
     }
 }
 
@@ -739,118 +808,7 @@ fn own(net: &UnitNet, address: IpAddr) -> bool {
     }
 }
 
-fn arp(operation: u16, sender: (Mac, Ipv4Addr), target: (Mac, Ipv4Addr)) -> [u8; 28] {
-    let mut message = [0; 28];
-    message[..6].copy_from_slice(&[0, 1, 8, 0, 6, 4]);
-    message[6..8].copy_from_slice(&operation.to_be_bytes());
-    message[8..14].copy_from_slice(&sender.0);
-    message[14..18].copy_from_slice(&sender.1.octets());
-    message[18..24].copy_from_slice(&target.0);
-    message[24..28].copy_from_slice(&target.1.octets());
-    message
-}
-
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-const FLAG_ROUTER: u8 = 0x80;
-const FLAG_SOLICITED: u8 = 0x40;
-const FLAG_OVERRIDE: u8 = 0x20;
-
-fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
-    Ipv6Addr::from(0xff02_0000_0000_0000_0000_0001_ff00_0000 | u128::from(address) & 0xff_ffff)
-}
-
-fn multicast_mac(group: Ipv6Addr) -> Mac {
-    let o = group.octets();
-    [0x33, 0x33, o[12], o[13], o[14], o[15]]
-}
-
-/// An IPv6 packet with a solicitation or advertisement and one link-layer address option.
-fn discovery(kind: u8, flags: u8, from: Ipv6Addr, to: Ipv6Addr, target: Ipv6Addr, option: (u8, Mac)) -> [u8; 72] {
-    let mut packet = [0; 72];
-    packet[0] = 0x60;
-    packet[5] = 32;
-    packet[6] = ICMPV6;
-    packet[7] = 255;
-    packet[8..24].copy_from_slice(&from.octets());
-    packet[24..40].copy_from_slice(&to.octets());
-    packet[40] = kind;
-    packet[44] = flags;
-    packet[48..64].copy_from_slice(&target.octets());
-    packet[64] = option.0;
-    packet[65] = 1;
-    packet[66..72].copy_from_slice(&option.1);
-    let sum = checksum::finish(checksum::pseudo6(from, to, 32, ICMPV6) + checksum::sum(&packet[40..]));
-    packet[42..44].copy_from_slice(&sum.to_be_bytes());
-    packet
-}
-
-/// A discovery message that passed the checks of RFC 4861 sections 7.1.1 and 7.1.2.
-struct Message {
-    kind: u8,
-    source: Ipv6Addr,
-    target: Ipv6Addr,
-    flags: u8,
-    lladdr: Option<Mac>,
-}
-
-impl Message {
-    fn parse(packet: &[u8]) -> Option<Self> {
-        let address = |at: usize| {
-            packet
-                .get(at..at + 16)
-                .and_then(|b| <[u8; 16]>::try_from(b).ok())
-                .map(Ipv6Addr::from)
-        };
-        let (source, to) = (address(8)?, address(24)?);
-        let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
-        let body = packet.get(40..40 + length)?;
-        let sum = checksum::pseudo6(source, to, length as u32, ICMPV6) + checksum::sum(body);
-        let kind = *body.first()?;
-        // A hop limit of 255 proves that the message comes from this link.
-        if packet[7] != 255 || checksum::finish(sum) != 0 || *body.get(1)? != 0 || source.is_multicast() {
-            return None;
-        }
-        if !matches!(kind, SOLICITATION | ADVERTISEMENT) {
-            return Some(Self {
-                kind,
-                source,
-                target: Ipv6Addr::UNSPECIFIED,
-                flags: 0,
-                lladdr: None,
-            });
-        }
-        let target = address(48).filter(|target| !target.is_multicast() && !target.is_unspecified())?;
-        let flags = *body.get(4)?;
-        let mut options = body.get(24..)?;
-        let mut lladdr = None;
-        while !options.is_empty() {
-            let size = usize::from(*options.get(1)?) * 8;
-            let option = options.get(..size).filter(|_| size > 0)?;
-            let wanted = if kind == SOLICITATION {
-                OPTION_SOURCE
-            } else {
-                OPTION_TARGET
-            };
-            if option[0] == wanted && size == 8 && lladdr.is_none() {
-                lladdr = Mac::try_from(&option[2..8]).ok();
-            }
-            options = &options[size..];
-        }
-        let multicast = to.is_multicast();
-        let valid = match kind {
-            SOLICITATION if source.is_unspecified() => lladdr.is_none() && to == solicited_node(target),
-            SOLICITATION => true,
-            _ => !source.is_unspecified() && (!multicast || flags & FLAG_SOLICITED == 0),
-        };
-        (valid && lladdr.is_none_or(is_unicast)).then_some(Self {
-            kind,
-            source,
-            target,
-            flags,
-            lladdr,
-        })
-    }
-}
+mod message;
 
 #[cfg(test)]
 #[path = "neigh_tests.rs"]

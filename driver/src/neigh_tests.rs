@@ -2,6 +2,8 @@
 
 use rand::{rngs::StdRng, Rng, SeedableRng};
 
+use nat64_xlate::checksum;
+
 use super::*;
 
 const OURS: Mac = [2, 0, 0, 0, 0, 0xaa];
@@ -71,13 +73,13 @@ fn arp_of(frame: &(usize, Vec<u8>)) -> (u16, Mac, Ipv4Addr, Ipv4Addr) {
 #[test]
 fn packets_wait_for_the_arp_answer_and_leave_in_order() {
     let mut n = Neighbours::new(units());
-    let first = run(|out| n.send(0, 1, &packet4("198.51.100.9"), out));
+    let first = run(|out| n.send(0, 1, &packet4("198.51.100.9"), true, out));
     assert_eq!(first.frames.len(), 1);
     assert_eq!(&first.frames[0].1[..6], &BROADCAST);
     // Off link: the gateway is asked for, with our address of its subnet.
     assert_eq!(arp_of(&first.frames[0]), (1, OURS, v4("192.0.2.1"), v4("192.0.2.254")));
     assert_eq!(first.frames[0].0, 1);
-    let second = run(|out| n.send(1, 1, &packet4("198.51.100.10"), out));
+    let second = run(|out| n.send(1, 1, &packet4("198.51.100.10"), true, out));
     assert_eq!((second.frames.len(), n.waiting()), (0, 2));
     let answer = arp(2, (PEER, v4("192.0.2.254")), (OURS, v4("192.0.2.1")));
     let third = run(|out| n.arp(2, 1, &answer, out));
@@ -91,14 +93,14 @@ fn packets_wait_for_the_arp_answer_and_leave_in_order() {
     };
     assert_eq!(third.frames, [want("198.51.100.9"), want("198.51.100.10")]);
     assert_eq!((n.waiting(), n.mac(gateway)), (0, Some(PEER)));
-    let fourth = run(|out| n.send(3, 1, &packet4("198.51.100.11"), out));
+    let fourth = run(|out| n.send(3, 1, &packet4("198.51.100.11"), true, out));
     assert_eq!(fourth.frames, [want("198.51.100.11")]);
 }
 
 #[test]
 fn silence_ends_after_three_requests_a_second_apart() {
     let mut n = Neighbours::new(units());
-    run(|out| n.send(0, 1, &packet4("192.0.2.9"), out));
+    run(|out| n.send(0, 1, &packet4("192.0.2.9"), true, out));
     for second in 1..3 {
         assert_eq!(n.next_deadline(), Some(second * SECOND));
         assert_eq!(run(|out| n.advance(second * SECOND - 1, out)), Output::default());
@@ -107,18 +109,24 @@ fn silence_ends_after_three_requests_a_second_apart() {
     }
     let end = run(|out| n.advance(3 * SECOND, out));
     assert_eq!((end.frames.len(), end.drops), (0, vec![Reason::NeighbourUnreachable]));
+    assert_eq!(end.unreachable, [(1, packet4("192.0.2.9"))]);
+    assert_eq!((n.stats().requests, n.stats().answers, n.stats().taken), (3, 0, 0));
+    // About packets of ours nobody is told.
+    run(|out| n.send(4 * SECOND, 1, &packet4("192.0.2.9"), false, out));
+    let end = run(|out| n.advance(9 * SECOND, out));
+    assert_eq!((end.drops.len(), end.unreachable.len()), (1, 0));
     assert_eq!((n.len(), n.waiting(), n.next_deadline()), (0, 0, None));
 }
 
 #[test]
 fn the_waiting_queue_is_bounded() {
     let mut n = Neighbours::new(units());
-    let out = run(|out| (0..QUEUE + 3).for_each(|_| n.send(0, 1, &packet4("192.0.2.9"), out)));
+    let out = run(|out| (0..QUEUE + 3).for_each(|_| n.send(0, 1, &packet4("192.0.2.9"), true, out)));
     assert_eq!(out.drops, [Reason::NeighbourQueueFull; 3]);
     assert_eq!(n.waiting(), QUEUE);
     let mut drops = 0;
     for host in 10..=250 {
-        drops += run(|out| (0..QUEUE).for_each(|_| n.send(0, 1, &packet4(&format!("192.0.2.{host}")), out)))
+        drops += run(|out| (0..QUEUE).for_each(|_| n.send(0, 1, &packet4(&format!("192.0.2.{host}")), true, out)))
             .drops
             .len();
     }
@@ -192,7 +200,7 @@ fn bad_arp_messages_change_nothing() {
 #[test]
 fn neighbour_discovery_asks_and_understands_the_answer() {
     let mut n = Neighbours::new(units());
-    let out = run(|out| n.send(0, 0, &packet6("2001:db8::123:4567"), out));
+    let out = run(|out| n.send(0, 0, &packet6("2001:db8::123:4567"), true, out));
     let frame = link::parse(&out.frames[0].1).expect("frame");
     assert_eq!(frame.destination, [0x33, 0x33, 0xff, 0x23, 0x45, 0x67]);
     let ask = Message::parse(frame.payload).expect("valid by its own rules");
@@ -323,7 +331,7 @@ fn auto_last_hop_learns_but_never_overrides_what_is_known() {
     let mut n = Neighbours::new(nets);
     let far = IpAddr::V6(v6("2001:db8:9::9"));
     assert_eq!(run(|out| n.learn(0, 0, far, PEER, out)).changed, [(0, far)]);
-    let out = run(|out| n.send(0, 0, &packet6("2001:db8:9::9"), out));
+    let out = run(|out| n.send(0, 0, &packet6("2001:db8:9::9"), true, out));
     assert_eq!(&out.frames[0].1[..6], &PEER);
     assert_eq!(run(|out| n.learn(1, 0, far, OTHER, out)), Output::default());
     assert_eq!(
@@ -404,7 +412,7 @@ fn the_table_is_bounded_and_keeps_what_is_in_use() {
 fn changed_units_lose_their_neighbours_and_their_waiting_packets() {
     let mut n = Neighbours::new(units());
     run(|out| n.add_fixed(0, 0, IpAddr::V6(v6("2001:db8::9")), PEER, out));
-    run(|out| n.send(0, 1, &packet4("192.0.2.9"), out));
+    run(|out| n.send(0, 1, &packet4("192.0.2.9"), true, out));
     let mut nets = units();
     nets[1].proxy4.clear();
     let out = run(|out| n.reconfigure(nets.clone(), out));
@@ -415,7 +423,7 @@ fn changed_units_lose_their_neighbours_and_their_waiting_packets() {
         (out.drops, n.len(), n.waiting()),
         (vec![Reason::NeighbourUnreachable], 1, 0)
     );
-    let out = run(|out| n.send(0, 7, &packet4("192.0.2.9"), out));
+    let out = run(|out| n.send(0, 7, &packet4("192.0.2.9"), true, out));
     assert_eq!(out.drops, [Reason::NoUnit]);
 }
 
@@ -475,8 +483,33 @@ fn random_messages_never_panic_and_stay_bounded() {
         six.truncate(random.random_range(0..=72));
         run(|out| n.discovery(now, 0, &six, out));
         run(|out| n.arp(now, 1, &four, out));
-        run(|out| n.send(now, random.random_range(0..3), &six, out));
+        run(|out| n.send(now, random.random_range(0..3), &six, true, out));
         run(|out| n.advance(now * 1_000_000, out));
         assert!(n.len() <= ENTRIES && n.waiting() <= QUEUE_ALL);
     }
+}
+
+#[test]
+fn a_neighbour_in_use_is_not_pushed_out_by_strangers() {
+    let mut nets = units();
+    nets[0].auto_last_hop = true;
+    let mut n = Neighbours::new(nets);
+    let friend = (0, IpAddr::V6(v6("2001:db8::f")));
+    run(|out| n.learn(0, 0, friend.1, PEER, out));
+    for stranger in 0..2 * ENTRIES as u64 {
+        let now = 1 + stranger;
+        let address = Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0001_0000 + u128::from(stranger));
+        run(|out| n.learn(now, 0, address.into(), OTHER, out));
+        if stranger % 1000 == 0 {
+            run(|out| n.learn(now, 0, friend.1, PEER, out));
+        }
+    }
+    assert_eq!(n.len(), ENTRIES);
+    assert_eq!(n.mac(friend), Some(PEER));
+    // One that says nothing goes with the others.
+    for stranger in 0..2 * ENTRIES as u64 {
+        let address = Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0002_0000 + u128::from(stranger));
+        run(|out| n.learn(100_000 + stranger, 0, address.into(), OTHER, out));
+    }
+    assert_eq!((n.len(), n.mac(friend)), (ENTRIES, None));
 }

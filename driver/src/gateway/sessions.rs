@@ -37,6 +37,9 @@ impl Gateway {
         for key in out.lost {
             self.install_again(now, &self.sessions_of(key))?;
         }
+        for (unit, packet) in out.unreachable {
+            self.undeliverable(now, unit, &packet)?;
+        }
         Ok(())
     }
 
