@@ -125,6 +125,7 @@ impl Looks {
                 }
             }
         }
+        self.books(encoder)?;
         let mut reasons = family(
             encoder,
             "reason_packets",
@@ -166,6 +167,46 @@ impl Looks {
                 for (number, port) in counters.card.iter().flat_map(|card| &card.ports).enumerate() {
                     ports.counter(&[("card", card), ("port", &number.to_string())], value(port))?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packets that were neither forwarded nor ended for a reason, and those that did not come in.
+    fn books(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let text = "Packets made here: ICMP errors and resets, TCP probes, ARP and discovery, fragments beyond the first.";
+        let mut made = family(encoder, "originated_packets", text, None, MetricType::Counter)?;
+        for (card, counters, ..) in self.open() {
+            let (translator, discovery) = (&counters.translator, &counters.host.discovery);
+            for (kind, count) in [
+                ("answer", translator.answers),
+                ("probe", translator.probes),
+                ("discovery-request", discovery.requests),
+                ("discovery-answer", discovery.answers),
+                ("fragment", translator.split),
+            ] {
+                made.counter(&[("card", card), ("kind", kind)], count)?;
+            }
+        }
+        let text = "Packets that ended here as they should: within another packet, or taken as ARP and discovery.";
+        let mut consumed = family(encoder, "consumed_packets", text, None, MetricType::Counter)?;
+        for (card, counters, ..) in self.open() {
+            for (kind, count) in [
+                ("fragment", counters.translator.joined),
+                ("stored-syn", counters.translator.stored_syns_met),
+                ("discovery", counters.host.discovery.taken),
+            ] {
+                consumed.counter(&[("card", card), ("kind", kind)], count)?;
+            }
+        }
+        let text = "Packets that wait here now, and for what.";
+        let mut waiting = family(encoder, "waiting_packets", text, None, MetricType::Gauge)?;
+        for (card, counters, ..) in self.open() {
+            for (what, count) in [
+                ("translator", counters.translator.holding),
+                ("next-hop", counters.host.waiting as u64),
+            ] {
+                waiting.gauge(&[("card", card), ("for", what)], count as f64)?;
             }
         }
         Ok(())

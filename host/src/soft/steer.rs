@@ -146,6 +146,25 @@ impl Steering<'_> {
         place.unwrap_or(Place::Worker(0))
     }
 
+    /// The worker that translated a packet which could not be delivered: it has the session.
+    pub fn sender(&self, packet: &[u8]) -> Option<u16> {
+        match packet.first()? >> 4 {
+            6 => Some(self.shard.of_client(address6(packet, 24)?)),
+            4 => {
+                let payload = packet.get(usize::from(packet[0] & 15) * 4..)?;
+                let (protocol, at) = match *packet.get(9)? {
+                    TCP => (Protocol::Tcp, 0),
+                    UDP => (Protocol::Udp, 0),
+                    ICMP => (Protocol::Icmp, 4),
+                    _ => return None,
+                };
+                self.directory
+                    .get(protocol, (address4(packet, 12)?, half(payload, at)?))
+            }
+            _ => None,
+        }
+    }
+
     fn six(&self, packet: &[u8]) -> Option<u16> {
         let source = address6(packet, 8)?;
         Some(self.shard.of_client(self.quoted6(packet).unwrap_or(source)))

@@ -155,6 +155,10 @@ async fn a_client_gets_through_and_is_shown() {
     let all: Vec<NatStatistics> = client.get_as("/v1/nat/statistics").await;
     assert_eq!(counter(&all, "nat-rule-lookup-failures"), 1);
     assert_eq!(counter(&all, "nat-total-pkts-translated"), 1);
+    // The server was asked for by ARP, and answered.
+    assert_eq!(counter(&all, "nat64-discovery-sent"), 1);
+    assert_eq!(counter(&all, "nat64-discovery-received"), 1);
+    assert_eq!(counter(&all, "nat64-held"), 0);
     client.post("/v1/nat/statistics/clear", &json!({})).await.unwrap();
     let all: Vec<NatStatistics> = client.get_as("/v1/nat/statistics").await;
     assert_eq!(counter(&all, "nat-total-pkts-translated"), 0);

@@ -162,6 +162,9 @@ async fn metrics_are_served_where_they_are_configured_and_nowhere_else() {
         "nat64_sessions{card=\"card0\",service_set=\"sset-nat64\"} 1.0",
         "nat64_translated_packets_total{card=\"card0\",direction=\"six-to-four\",by=\"host\"} 1",
         "nat64_pool_ports_in_use{card=\"card0\",pool=\"src-pool-nat64\",protocol=\"tcp\"} 1.0",
+        "nat64_originated_packets_total{card=\"card0\",kind=\"discovery-request\"} 1",
+        "nat64_consumed_packets_total{card=\"card0\",kind=\"discovery\"} 1",
+        "nat64_waiting_packets{card=\"card0\",for=\"next-hop\"} 0.0",
         "# EOF",
     ] {
         assert!(text.contains(line), "{line}\n{text}");

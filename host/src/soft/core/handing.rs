@@ -21,6 +21,8 @@ pub enum Stage {
     Mine,
     /// It is the middle of a hairpin, a bare IPv4 packet, to this service set.
     Middle(u16),
+    /// It is a bare IP packet that this worker translated, sent on this unit, and that could not be delivered.
+    Undelivered(usize),
 }
 
 /// A frame that another worker is given.
@@ -72,12 +74,15 @@ impl Sharing {
         }
     }
 
-    fn place(&self, packet: &[u8]) -> Place {
+    fn steering(&self) -> Steering<'_> {
         Steering {
             shard: &self.shard,
             directory: &self.directory,
         }
-        .place(packet)
+    }
+
+    fn place(&self, packet: &[u8]) -> Place {
+        self.steering().place(packet)
     }
 }
 
@@ -180,5 +185,29 @@ impl Core {
         };
         self.soft.handed_over += 1;
         tx.handed.push((worker, handed));
+    }
+    /// Tells the sender of a packet that its next hop did not answer; the worker that has the session does.
+    pub(super) fn undelivered(&mut self, now: Time, unit: usize, packet: Vec<u8>, tx: &mut Tx) {
+        if let Some(sharing) = &self.sharing {
+            let Some(worker) = sharing.steering().sender(&packet) else {
+                return;
+            };
+            if worker != sharing.shard.number() {
+                let handed = Handed {
+                    port: 0,
+                    vnet: [0; VNET_HEADER],
+                    vlan: None,
+                    bytes: packet,
+                    stage: Stage::Undelivered(unit),
+                    // It was counted when it ended.
+                    packets: 0,
+                };
+                tx.handed.push((worker, handed));
+                return;
+            }
+        }
+        self.with_translator(now, tx, |xlate, effects| {
+            xlate.undeliverable(now, unit, &packet, effects)
+        });
     }
 }

@@ -21,6 +21,8 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use nat64_driver::books::Books;
+use nat64_driver::gateway::ended_on_host;
 use nat64_driver::link::{self, Mac};
 use nat64_driver::neigh::{self, Output};
 use nat64_driver::{plan, GatewayConfig, GatewayStats, LinkType};
@@ -105,6 +107,8 @@ pub struct SoftStats {
     pub absorbed: u64,
     /// Packets of our own: answers, errors, probes, requests, advertisements.
     pub originated: u64,
+    /// Router advertisements among them.
+    pub advertised: u64,
     /// Frames passed to the other port untouched.
     pub forwarded: u64,
     /// Frames that came to the wrong worker and were handed over.
@@ -125,6 +129,7 @@ impl SoftStats {
         self.joined += other.joined;
         self.absorbed += other.absorbed;
         self.originated += other.originated;
+        self.advertised += other.advertised;
         self.forwarded += other.forwarded;
         self.handed_over += other.handed_over;
     }
@@ -245,6 +250,29 @@ impl Core {
         self.sharing.as_ref().map_or(0, |sharing| sharing.accounts.waiting())
     }
 
+    /// Where every packet is that this worker took; with what the workers share, for one of them. Packets on their way to
+    /// another worker show as a difference.
+    pub fn books(&self, shared: bool) -> Books {
+        let translator = self.xlate.stats();
+        let mut books = Books {
+            received: self.soft.packets_in.iter().sum::<u64>() + self.stats.reason(Reason::ReceiveRingFull),
+            originated: translator.originated() + self.soft.advertised,
+            split: translator.split,
+            sent: self.soft.packets_out.iter().sum::<u64>() - self.stats.reason(Reason::SendRefused),
+            dropped: ended_on_host(&self.stats.reasons),
+            consumed: self.soft.absorbed,
+            merged: translator.merged(),
+            held: translator.holding + self.waiting_fragments() as u64,
+            waiting: 0,
+        };
+        if shared {
+            let neighbours = self.shared.lock();
+            books.originated += neighbours.stats().requests + neighbours.stats().answers;
+            books.waiting += neighbours.waiting() as u64;
+        }
+        books
+    }
+
     /// When [`Core::advance`] has something to do next. The neighbours' timers are one worker's task.
     pub fn next_deadline(&self) -> Option<Time> {
         self.xlate.next_deadline()
@@ -272,7 +300,11 @@ impl Core {
             neighbours.advance(now, &mut out);
             neighbours.next_deadline()
         };
+        let unreachable = std::mem::take(&mut out.unreachable);
         self.apply(out, tx);
+        for (unit, packet) in unreachable {
+            self.undelivered(now, unit, packet, tx);
+        }
         let units = self.shared.lock().units().to_vec();
         let frames = self.shared.advertiser().advance(now, &units, |unit| self.mtu(unit));
         self.advertise(frames, tx);
@@ -287,6 +319,7 @@ impl Core {
     /// Sends router advertisements.
     pub fn advertise(&mut self, frames: Vec<ra::Frame>, tx: &mut Tx) {
         self.soft.originated += frames.len() as u64;
+        self.soft.advertised += frames.len() as u64;
         for (port, frame) in frames {
             self.raw(port, &Vnet::default(), &frame, tx);
         }
@@ -336,6 +369,11 @@ impl Core {
             Stage::Middle(set) => {
                 self.with_translator(now, tx, |xlate, effects| {
                     xlate.step_middle(now, set, &handed.bytes, effects)
+                });
+            }
+            Stage::Undelivered(unit) => {
+                self.with_translator(now, tx, |xlate, effects| {
+                    xlate.undeliverable(now, unit, &handed.bytes, effects)
                 });
             }
             stage => self.take(now, handed.port, index, &handed.received(), stage, None, tx),

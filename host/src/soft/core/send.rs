@@ -113,7 +113,7 @@ impl Core {
         self.book(done);
         let size = bytes.len() - other.headers;
         for piece in offload::cut(&whole, &other, size, 0) {
-            self.slow(now, unit, &piece, tx);
+            self.slow(now, unit, &piece, true, tx);
         }
     }
 
@@ -170,9 +170,9 @@ impl Core {
                 Some(As::Partial(shape)) => {
                     let mut whole = packet.to_vec();
                     shape.set_checksum(&mut whole);
-                    self.slow(now, *unit, &whole, tx);
+                    self.slow(now, *unit, &whole, true, tx);
                 }
-                _ => self.slow(now, *unit, packet, tx),
+                _ => self.slow(now, *unit, packet, translated.is_some(), tx),
             }
         }
     }
@@ -195,9 +195,9 @@ impl Core {
     }
 
     /// Sends by way of the neighbours: the packet may wait there.
-    fn slow(&mut self, now: Time, unit: usize, packet: &[u8], tx: &mut Tx) {
+    fn slow(&mut self, now: Time, unit: usize, packet: &[u8], translated: bool, tx: &mut Tx) {
         let mut out = Output::default();
-        self.shared.lock().send(now, unit, packet, &mut out);
+        self.shared.lock().send(now, unit, packet, translated, &mut out);
         self.apply(out, tx);
     }
 

@@ -1,3 +1,7 @@
+//! The core from outside: frames in, frames out, and the books after each.
+
+mod books;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
@@ -194,6 +198,8 @@ impl Rig {
                 handed.append(&mut tx.handed);
             }
         }
+        let books = self.books();
+        assert_eq!(books.difference(), 0, "{books}");
         sent
     }
 
