@@ -455,7 +455,13 @@ fn an_unreachable_neighbour_costs_its_packets_and_their_sender_is_told() {
         assert_eq!((frame.destination, frame.ethertype), (CLIENT_MAC, ETHERTYPE_IPV6));
         assert_eq!(p[24..40], v6("2001:db8::c").octets());
         assert_eq!((p[6], p[40], p[41]), (58, 1, 3), "address unreachable");
-        assert_eq!((&p[56..72], &p[72..88]), (&v6("2001:db8::c").octets()[..], &v6("64:ff9b::198.51.100.7").octets()[..]));
+        assert_eq!(
+            (&p[56..72], &p[72..88]),
+            (
+                &v6("2001:db8::c").octets()[..],
+                &v6("64:ff9b::198.51.100.7").octets()[..]
+            )
+        );
     }
     assert_eq!(gateway.stats().reason(Reason::NeighbourUnreachable), 16);
     assert_eq!(gateway.stats().waiting, 0);

@@ -24,8 +24,8 @@ use nat64_xlate::Time;
 
 use crate::link::{self, Mac};
 use message::{
-    arp, discovery, multicast_mac, solicited_node, Message, ADVERTISEMENT, ALL_NODES, ARP_REPLY, ARP_REQUEST, FLAG_OVERRIDE,
-    FLAG_ROUTER, FLAG_SOLICITED, ICMPV6, OPTION_SOURCE, OPTION_TARGET, SOLICITATION,
+    arp, discovery, multicast_mac, solicited_node, Message, ADVERTISEMENT, ALL_NODES, ARP_REPLY, ARP_REQUEST,
+    FLAG_OVERRIDE, FLAG_ROUTER, FLAG_SOLICITED, ICMPV6, OPTION_SOURCE, OPTION_TARGET, SOLICITATION,
 };
 
 /// Nanoseconds between two requests (RETRANS_TIMER, RFC 4861 section 10).
@@ -559,8 +559,11 @@ impl Neighbours {
         if let State::Resolving { waiting, .. } = old {
             self.waiting -= waiting.len();
             if let Some(net) = self.units.get(key.0) {
-                out.frames
-                    .extend(waiting.iter().map(|waiting| net.frame(mac, ethertype(key.1), &waiting.packet)));
+                out.frames.extend(
+                    waiting
+                        .iter()
+                        .map(|waiting| net.frame(mac, ethertype(key.1), &waiting.packet)),
+                );
             }
         }
         self.move_timer(key, now.saturating_add(LIFETIME));
@@ -758,7 +761,8 @@ impl Neighbours {
                 None => {
                     let waited = self.forget(key, out);
                     let translated = waited.into_iter().filter(|waiting| waiting.translated);
-                    out.unreachable.extend(translated.map(|waiting| (key.0, waiting.packet)));
+                    out.unreachable
+                        .extend(translated.map(|waiting| (key.0, waiting.packet)));
                 }
             }
         }

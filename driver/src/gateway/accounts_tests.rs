@@ -15,7 +15,9 @@ const SECOND: Time = 1_000_000_000;
 
 fn frame(rng: &mut StdRng, n: u16) -> (usize, Vec<u8>) {
     let server = *["198.51.100.7", "192.0.2.77", "192.0.2.78"].choose(rng).expect("three");
-    let client = *["2001:db8::c", "2001:db8::d", "2001:db9::c"].choose(rng).expect("three");
+    let client = *["2001:db8::c", "2001:db8::d", "2001:db9::c"]
+        .choose(rng)
+        .expect("three");
     match rng.random_range(0..12) {
         0..=3 => {
             let to = format!("64:ff9b::{server}");
@@ -27,8 +29,14 @@ fn frame(rng: &mut StdRng, n: u16) -> (usize, Vec<u8>) {
             (1, link::build(MACS[1], ROUTER_MAC, [None; 2], ETHERTYPE_IPV4, &packet))
         }
         7 => (1, router_answers()),
-        8 => (1, arp(1, (ROUTER_MAC, "192.0.2.254"), ([0; 6], "203.0.113.9"), [0xff; 6])),
-        9 => (1, arp(1, (ROUTER_MAC, "192.0.2.254"), ([0; 6], "192.0.2.99"), [0xff; 6])),
+        8 => (
+            1,
+            arp(1, (ROUTER_MAC, "192.0.2.254"), ([0; 6], "203.0.113.9"), [0xff; 6]),
+        ),
+        9 => (
+            1,
+            arp(1, (ROUTER_MAC, "192.0.2.254"), ([0; 6], "192.0.2.99"), [0xff; 6]),
+        ),
         10 => {
             let (port, mut frame) = (0, request(n));
             let at = rng.random_range(0..frame.len());
@@ -58,7 +66,11 @@ fn every_frame_is_accounted_for_at_every_moment() {
             sent += gateway.take_output().len() as u64;
             let books = gateway.books().expect("no card");
             assert_eq!(books.difference(), 0, "seed {seed}, step {step}: {books}");
-            assert_eq!((books.received, books.sent), (received, sent), "seed {seed}, step {step}");
+            assert_eq!(
+                (books.received, books.sent),
+                (received, sent),
+                "seed {seed}, step {step}"
+            );
         }
         seen.add(&gateway.books().expect("no card"));
         // A new configuration forgets neighbours, and what waits for them.
@@ -74,7 +86,10 @@ fn every_frame_is_accounted_for_at_every_moment() {
         let books = gateway.books().expect("no card");
         assert_eq!(books.difference(), 0, "seed {seed}: {books}");
         assert_eq!(books.sent, sent, "seed {seed}");
-        assert_eq!((books.held, books.waiting, gateway.translator().session_count()), (0, 0, 0));
+        assert_eq!(
+            (books.held, books.waiting, gateway.translator().session_count()),
+            (0, 0, 0)
+        );
         assert_eq!(gateway.stats().neighbours, 0, "seed {seed}");
     }
     assert!(

@@ -41,7 +41,14 @@ pub(super) fn multicast_mac(group: Ipv6Addr) -> Mac {
 }
 
 /// An IPv6 packet with a solicitation or advertisement and one link-layer address option.
-pub(super) fn discovery(kind: u8, flags: u8, from: Ipv6Addr, to: Ipv6Addr, target: Ipv6Addr, option: (u8, Mac)) -> [u8; 72] {
+pub(super) fn discovery(
+    kind: u8,
+    flags: u8,
+    from: Ipv6Addr,
+    to: Ipv6Addr,
+    target: Ipv6Addr,
+    option: (u8, Mac),
+) -> [u8; 72] {
     let mut packet = [0; 72];
     packet[0] = 0x60;
     packet[5] = 32;

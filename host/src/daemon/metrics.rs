@@ -174,7 +174,8 @@ impl Looks {
 
     /// Packets that were neither forwarded nor ended for a reason, and those that did not come in.
     fn books(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let text = "Packets made here: ICMP errors and resets, TCP probes, ARP and discovery, fragments beyond the first.";
+        let text =
+            "Packets made here: ICMP errors and resets, TCP probes, ARP and discovery, fragments beyond the first.";
         let mut made = family(encoder, "originated_packets", text, None, MetricType::Counter)?;
         for (card, counters, ..) in self.open() {
             let (translator, discovery) = (&counters.translator, &counters.host.discovery);

@@ -371,7 +371,13 @@ impl Nat64 {
     }
 
     /// An ICMPv6 error: translated by the session of the packet it quotes; it makes and refreshes nothing.
-    pub(super) fn error6(&mut self, now: Time, way: &Way6, packet: &Packet6<'_>, effects: &mut Effects) -> Result<(), Reason> {
+    pub(super) fn error6(
+        &mut self,
+        now: Time,
+        way: &Way6,
+        packet: &Packet6<'_>,
+        effects: &mut Effects,
+    ) -> Result<(), Reason> {
         let quote = packet.quote()?;
         // An error goes back to the source of what it quotes.
         let (prefix, remote) = self

@@ -413,13 +413,21 @@ fn counters(counters: &Counters, tally: &Tally) -> Vec<Counter> {
             host(&[Reason::NotAnswered, Reason::ErrorRateLimited]),
         ),
         // What follows Junos does not have: where packets are that were neither forwarded nor discarded.
-        ("nat64-held", "NAT64 - Fragments and SYNs held", counters.translator.held),
+        (
+            "nat64-held",
+            "NAT64 - Fragments and SYNs held",
+            counters.translator.held,
+        ),
         (
             "nat64-fragments-joined",
             "NAT64 - Fragments put together",
             counters.translator.joined,
         ),
-        ("nat64-fragments-made", "NAT64 - Fragments made", counters.translator.split),
+        (
+            "nat64-fragments-made",
+            "NAT64 - Fragments made",
+            counters.translator.split,
+        ),
         (
             "nat64-stored-syns-met",
             "NAT64 - Stored SYNs met by the client's",
@@ -430,7 +438,11 @@ fn counters(counters: &Counters, tally: &Tally) -> Vec<Counter> {
             "NAT64 - ICMP errors and resets sent",
             counters.translator.answers,
         ),
-        ("nat64-probes-sent", "NAT64 - TCP probes sent", counters.translator.probes),
+        (
+            "nat64-probes-sent",
+            "NAT64 - TCP probes sent",
+            counters.translator.probes,
+        ),
         (
             "nat64-discovery-received",
             "NAT64 - ARP and discovery messages taken",

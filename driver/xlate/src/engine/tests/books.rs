@@ -26,7 +26,7 @@ fn pieces(rng: &mut StdRng, packet: &[u8], size: usize) -> Vec<Vec<u8>> {
             } else {
                 piece[2..4].copy_from_slice(&(20 + chunk.len() as u16).to_be_bytes());
                 piece[4..6].copy_from_slice(&id.to_be_bytes());
-                piece[6..8].copy_from_slice(&(offset / 8 | (u16::from(more) << 13)).to_be_bytes());
+                piece[6..8].copy_from_slice(&((u16::from(more) << 13) + offset / 8).to_be_bytes());
                 piece[10..12].fill(0);
                 let sum = checksum::finish(checksum::sum(&piece));
                 piece[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -240,6 +240,10 @@ fn held_fragments_of_a_packet_that_is_refused_are_counted() {
     let mut overlap = list[2][..list[2].len() - 8].to_vec();
     overlap[4..6].copy_from_slice(&(96u16 + 8).to_be_bytes());
     lab.step(INSIDE, &overlap);
-    assert_eq!(lab.drops(), [Reason::FragmentOverlap; 4], "it, and the three that waited");
+    assert_eq!(
+        lab.drops(),
+        [Reason::FragmentOverlap; 4],
+        "it, and the three that waited"
+    );
     assert_eq!(lab.nat.stats().holding, 0);
 }

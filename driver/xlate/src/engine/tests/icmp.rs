@@ -276,8 +276,7 @@ fn a_server_whose_link_does_not_have_it_is_told_as_an_unreachable_address() {
     let mut lab = Lab::new(base());
     let sent = lab.step(INSIDE, &udp6((A, 5000), (embed(SERVER), 53))).one();
     lab.effects.clear();
-    lab.nat
-        .undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
+    lab.nat.undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
     let told = lab.one();
     assert_eq!((told.icmp(), told.unit, told.dst.0), ((1, 3), INSIDE, v6(A).into()));
     let quoted = read(0, None, &told.bytes[48..]);
@@ -303,7 +302,10 @@ fn a_client_whose_link_does_not_have_it_is_told_to_the_server() {
     lab.effects.clear();
     lab.nat.undeliverable(lab.now, INSIDE, &got.bytes, &mut lab.effects);
     let told = lab.one();
-    assert_eq!((told.icmp(), told.unit, told.dst.0), ((3, 1), OUTSIDE, v4(SERVER).into()));
+    assert_eq!(
+        (told.icmp(), told.unit, told.dst.0),
+        ((3, 1), OUTSIDE, v4(SERVER).into())
+    );
     let quoted = read(0, None, &told.bytes[28..]);
     assert_eq!(
         (quoted.src, quoted.dst),
@@ -320,8 +322,7 @@ fn unreachable_next_hops_are_told_within_the_limit_on_errors() {
     let mut told = 0;
     for _ in 0..20 {
         lab.effects.clear();
-        lab.nat
-            .undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
+        lab.nat.undeliverable(lab.now, OUTSIDE, &sent.bytes, &mut lab.effects);
         told += lab.sent().len();
     }
     assert!((1..=4).contains(&told), "{told}");

@@ -50,7 +50,12 @@ fn a_next_hop_that_does_not_answer_is_told_to_the_sender_by_whoever_has_the_sess
         let mut rig = Rig::new(workers, "");
         for n in 1..=8 {
             let worker = usize::from(n) % workers;
-            let sent = rig.packet(worker, 0, client_mac(n), &udp6((client(n), 7), (NOBODY, 53), b"anyone?"));
+            let sent = rig.packet(
+                worker,
+                0,
+                client_mac(n),
+                &udp6((client(n), 7), (NOBODY, 53), b"anyone?"),
+            );
             // The first asks for the address of all.
             assert_eq!(sent.len(), usize::from(n == 1), "{workers} workers");
         }
@@ -73,7 +78,11 @@ fn a_next_hop_that_does_not_answer_is_told_to_the_sender_by_whoever_has_the_sess
         assert_eq!(told, wanted, "{workers} workers");
         assert_eq!(rig.count(Reason::NeighbourUnreachable), 8);
         let books = rig.books();
-        assert_eq!((books.waiting, books.difference()), (0, 0), "{workers} workers: {books}");
+        assert_eq!(
+            (books.waiting, books.difference()),
+            (0, 0),
+            "{workers} workers: {books}"
+        );
     }
 }
 
