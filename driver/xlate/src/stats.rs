@@ -219,6 +219,10 @@ impl Stats {
         self.probes += other.probes;
         self.stored_syns_met += other.stored_syns_met;
         self.held += other.held;
+        self.holding += other.holding;
+        self.joined += other.joined;
+        self.split += other.split;
+        self.answers += other.answers;
         self.embryonic += other.embryonic;
     }
 

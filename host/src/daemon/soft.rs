@@ -484,6 +484,7 @@ impl Dataplane for SoftDataplane {
         (sum.host.frames_in, sum.host.frames_out) = (sum.soft.packets_in, sum.soft.packets_out);
         let neighbours = card.neighbours().lock();
         (sum.host.neighbours, sum.host.waiting) = (neighbours.len(), neighbours.waiting());
+        sum.host.discovery = neighbours.stats();
         drop(neighbours);
         let soft = &sum.soft;
         Ok(Counters {

@@ -89,7 +89,10 @@ impl Core {
                     self.soft.bytes_in[port] += received.length as u64;
                     self.take(now, port, index, &received, super::Stage::New, Some(&mut batch), tx);
                 }
-                None => self.count(Reason::BadOffload, 1),
+                None => {
+                    self.soft.packets_in[port] += 1;
+                    self.count(Reason::BadOffload, 1);
+                }
             }
         }
         self.translate_batch(now, &mut batch, tx);
