@@ -295,7 +295,7 @@ impl Neighbours {
         let entries = self.table.iter().filter(|(_, entry)| !entry.fixed && entry.pins == 0);
         let gone: Vec<Key> = entries.map(|(key, _)| *key).filter(|key| behind(key.0)).collect();
         for key in gone {
-            self.forget(key, Reason::NeighbourUnreachable, out);
+            self.forget(key, out);
         }
     }
 

@@ -440,7 +440,7 @@ fn a_port_with_another_link_loses_its_neighbours_but_those_that_are_kept() {
     if let Some(other) = other {
         run(|out| neighbours.restore(0, (other, address(12)), mac, out));
     }
-    run(|out| neighbours.send(0, 1, &packet4("192.0.2.13"), out));
+    run(|out| neighbours.send(0, 1, &packet4("192.0.2.13"), true, out));
     let out = run(|out| neighbours.forget_port(port, out));
     assert_eq!(out.drops, [Reason::NeighbourUnreachable], "the packet that waited");
     assert_eq!(neighbours.mac((1, address(9))), None);
