@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use card::Card;
 use nat64_host::config::{BuildOptions, EditPath, LoadMode};
-use nat64_host::store::{CommitError, CommitRequest, Disk, Engine, Event, Files, Opened, UnixTime};
+use nat64_host::store::{CommitError, CommitRequest, Disk, Engine, Event, Files, Opened, Sharing, UnixTime};
 
 const SEED: &str = include_str!("../../examples/seed.conf");
 const NOW: UnixTime = UnixTime(1_764_000_000_000);
@@ -183,7 +183,7 @@ fn seen(engine: &Engine<Memory>) -> Seen {
 type Step = fn(&mut Engine<Memory>, &mut Card, UnixTime) -> bool;
 
 fn commit(engine: &mut Engine<Memory>, card: &mut Card, now: UnixTime, name: &str, request: &CommitRequest) -> bool {
-    let session = engine.enter("alice", "cli", false, now).unwrap();
+    let session = engine.enter("alice", "cli", Sharing::Shared, now).unwrap();
     engine
         .load(session, &EditPath::top(), LoadMode::Override, false, &text(name), "t")
         .unwrap();
@@ -406,7 +406,7 @@ fn child(directory: &str) -> ! {
     let (mut engine, opened) = Engine::open(disk, BuildOptions::default()).unwrap();
     assert!(opened.torn.is_empty(), "{:?}", opened.torn);
     engine.start(&mut card, NOW).unwrap();
-    let session = engine.enter("alice", "cli", false, NOW).unwrap();
+    let session = engine.enter("alice", "cli", Sharing::Shared, NOW).unwrap();
     let mut number = opened.active.map_or(0, |info| info.number);
     loop {
         number += 1;

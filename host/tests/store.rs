@@ -8,7 +8,8 @@ use std::time::Duration;
 use card::Card;
 use nat64_host::config::{BuildOptions, EditPath, LoadMode};
 use nat64_host::store::{
-    Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, SessionId, StoreError, UnixTime, ROLLBACKS,
+    Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, SessionId, Sharing, StoreError, UnixTime,
+    ROLLBACKS,
 };
 
 const SEED: &str = include_str!("../../examples/seed.conf");
@@ -35,7 +36,7 @@ impl Bench {
         assert_eq!(opened, Default::default());
         let mut card = Card::default();
         assert!(engine.start(&mut card, now).unwrap().is_empty());
-        let session = engine.enter("alice", "cli", false, now).unwrap();
+        let session = engine.enter("alice", "cli", Sharing::Shared, now).unwrap();
         let mut bench = Self {
             directory,
             engine,
@@ -89,7 +90,7 @@ impl Bench {
         assert!(opened.torn.is_empty(), "{:?}", opened.torn);
         let mut card = Card::default();
         let events = engine.start(&mut card, now).unwrap();
-        let session = engine.enter("bob", "cli", false, now).unwrap();
+        let session = engine.enter("bob", "cli", Sharing::Shared, now).unwrap();
         let bench = Self {
             directory,
             engine,
@@ -129,8 +130,8 @@ fn commits_are_kept_and_come_back() {
     );
 
     bench.engine.rollback(bench.session, 1).unwrap();
-    assert!(!bench.engine.compare(0).unwrap().is_empty());
-    assert!(bench.engine.compare(1).unwrap().is_empty());
+    assert!(!bench.engine.compare(None, 0).unwrap().is_empty());
+    assert!(bench.engine.compare(None, 1).unwrap().is_empty());
     bench.commit(&CommitRequest::default()).unwrap();
     assert_eq!(bench.card.pool().as_deref(), Some("src-pool-nat64"));
     assert!(matches!(
@@ -237,7 +238,7 @@ fn the_first_commit_unconfirmed_leaves_nothing() {
     let now = UnixTime(1_764_000_000_000);
     let (mut engine, _) = Engine::open(Disk::open(directory.path()).unwrap(), BuildOptions::default()).unwrap();
     let mut card = Card::default();
-    let session = engine.enter("alice", "cli", false, now).unwrap();
+    let session = engine.enter("alice", "cli", Sharing::Shared, now).unwrap();
     engine
         .load(session, &EditPath::top(), LoadMode::Override, false, SEED, "t")
         .unwrap();
@@ -314,7 +315,7 @@ fn a_refusal_leaves_everything() {
         Err(CommitError::Refused(_))
     ));
     assert!(matches!(
-        bench.engine.check(&mut bench.card),
+        bench.engine.check(Some(bench.session), &mut bench.card),
         Err(CommitError::Refused(_))
     ));
     bench.card.refuse = false;
@@ -338,7 +339,7 @@ fn a_refusal_leaves_everything() {
     assert!(!bench.engine.modified());
     // A check prepares and forgets.
     let (prepared, aborted) = (bench.card.prepared, bench.card.aborted);
-    bench.engine.check(&mut bench.card).unwrap();
+    bench.engine.check(Some(bench.session), &mut bench.card).unwrap();
     assert_eq!((bench.card.prepared, bench.card.aborted), (prepared + 1, aborted + 1));
     assert!(matches!(
         bench.commit(&CommitRequest {
@@ -354,11 +355,16 @@ fn exclusive_keeps_others_out() {
     let mut bench = Bench::new();
     let now = bench.now;
     bench.name_pool("half");
-    assert_eq!(bench.engine.enter("bob", "cli", true, now), Err(EngineError::Modified));
+    assert_eq!(
+        bench.engine.enter("bob", "cli", Sharing::Exclusive, now),
+        Err(EngineError::Modified)
+    );
     bench.engine.rollback(bench.session, 0).unwrap();
-    let bob = bench.engine.enter("bob", "cli", true, now).unwrap();
+    let bob = bench.engine.enter("bob", "cli", Sharing::Exclusive, now).unwrap();
     let locked = |error: &EngineError| matches!(error, EngineError::Locked { owner } if owner.user == "bob");
-    assert!(locked(&bench.engine.enter("carol", "api", false, now).unwrap_err()));
+    assert!(locked(
+        &bench.engine.enter("carol", "api", Sharing::Shared, now).unwrap_err()
+    ));
     let edit = bench.engine.edit(bench.session, &EditPath::top(), "delete services");
     assert!(matches!(edit, Err(Changes::Engine(error)) if locked(&error)));
     let commit = bench.commit(&CommitRequest::default());
@@ -372,6 +378,94 @@ fn exclusive_keeps_others_out() {
     ));
     bench.name_pool("mine");
     bench.commit(&CommitRequest::default()).unwrap();
+}
+
+#[test]
+fn private_candidates_meet_at_commit() {
+    let mut bench = Bench::new();
+    let now = bench.now;
+    let top = EditPath::top();
+    let alone = bench.session;
+    bench.name_pool("half");
+    let private = |bench: &mut Bench, user| bench.engine.enter(user, "cli", Sharing::Private, now);
+    assert_eq!(private(&mut bench, "bob"), Err(EngineError::Modified));
+    bench.engine.rollback(alone, 0).unwrap();
+    let bob = private(&mut bench, "bob").unwrap();
+    let carol = private(&mut bench, "carol").unwrap();
+    let shared = bench.engine.enter("dave", "cli", Sharing::Shared, now);
+    assert_eq!(shared, Err(EngineError::PrivateInUse));
+
+    // Nobody sees the other's changes.
+    let pool = "services nat pool src-pool-nat64";
+    let edit = |bench: &mut Bench, who, line: &str| bench.engine.edit(who, &top, line).map(drop).unwrap();
+    edit(&mut bench, bob, &format!("set {pool} mapping-timeout 200"));
+    edit(&mut bench, carol, &format!("set {pool} address 198.51.100.0/24"));
+    assert!(!bench.engine.modified() && bench.engine.modified_by(Some(bob)));
+    let text = |bench: &Bench, who| {
+        let hunks = bench.engine.compare(Some(who), 0).unwrap();
+        hunks.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(text(&bench, bob), format!("[edit {pool}]\n+   mapping-timeout 200;\n"));
+    let carols = format!("[edit {pool}]\n+   address 198.51.100.0/24;\n");
+    assert_eq!(text(&bench, carol), carols);
+
+    // Bob's commit has bob's changes; carol's are hers still, and go on top of bob's.
+    let commit = |bench: &mut Bench, who| {
+        let request = CommitRequest::default();
+        bench.engine.commit(who, &mut bench.card, &request, now)
+    };
+    assert!(commit(&mut bench, bob).unwrap().commit.is_some());
+    assert!(bench.engine.active().to_set().contains("mapping-timeout 200"));
+    assert!(!bench.engine.active().to_set().contains("198.51.100.0"));
+    assert_eq!(text(&bench, carol), carols);
+    assert!(!bench.engine.modified() && !bench.engine.modified_by(Some(bob)));
+    commit(&mut bench, carol).unwrap();
+    let active = bench.engine.active().to_set();
+    assert!(
+        active.contains("mapping-timeout 200") && active.contains("198.51.100.0"),
+        "{active}"
+    );
+    assert_eq!(bench.engine.candidate(), bench.engine.active());
+
+    // What both change is a clash, for the check too, until it is settled by `update`.
+    edit(&mut bench, bob, &format!("set {pool} mapping-timeout 300"));
+    edit(&mut bench, carol, &format!("set {pool} mapping-timeout 400"));
+    commit(&mut bench, bob).unwrap();
+    for refused in [
+        commit(&mut bench, carol).map(drop),
+        bench.engine.check(Some(carol), &mut bench.card).map(drop),
+    ] {
+        let Err(CommitError::Clash { clashes }) = refused else {
+            panic!("{refused:?}");
+        };
+        let texts: Vec<String> = clashes.iter().map(ToString::to_string).collect();
+        let wanted = format!("`{pool} mapping-timeout 400` was changed by others too, to `mapping-timeout 300`");
+        assert_eq!(texts, [wanted]);
+    }
+    assert!(bench.engine.active().to_set().contains("mapping-timeout 300"));
+    assert_eq!(bench.engine.update(carol).unwrap().len(), 1);
+    assert_eq!(bench.engine.update(carol).unwrap(), []);
+    commit(&mut bench, carol).unwrap();
+    assert!(bench.engine.active().to_set().contains("mapping-timeout 400"));
+
+    // An exclusive edit keeps private ones from committing; what is not committed goes with its edit.
+    edit(&mut bench, bob, &format!("set {pool} mapping-timeout 500"));
+    let erin = bench.engine.enter("erin", "cli", Sharing::Exclusive, now).unwrap();
+    let locked = commit(&mut bench, bob);
+    assert!(matches!(locked, Err(CommitError::Engine(EngineError::Locked { .. }))));
+    assert_eq!(bench.engine.update(erin), Err(EngineError::NotPrivate));
+    bench.engine.leave(erin);
+    bench.engine.leave(bob);
+    assert!(!bench.engine.active().to_set().contains("mapping-timeout 500"));
+    // With the last private edit gone, plain ones are possible; a private commit leaves what is in the shared candidate.
+    edit(&mut bench, alone, &format!("set {pool} limit-ports-per-address 64"));
+    edit(&mut bench, carol, &format!("set {pool} mapping-timeout 600"));
+    commit(&mut bench, carol).unwrap();
+    let candidate = bench.engine.candidate().to_set();
+    assert!(candidate.contains("limit-ports-per-address 64") && candidate.contains("mapping-timeout 600"));
+    assert!(!bench.engine.active().to_set().contains("limit-ports-per-address"));
+    bench.engine.leave(carol);
+    bench.engine.enter("dave", "cli", Sharing::Shared, now).unwrap();
 }
 
 #[test]

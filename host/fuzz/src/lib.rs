@@ -11,6 +11,16 @@ use nat64_xlate::policy::Policy;
 /// What commands and loads begin with.
 const SEED: &str = include_str!("../../../examples/vlan.conf");
 
+/// What somebody else did meanwhile.
+const OTHERS: &[&str] = &[
+    "set services nat pool src-pool-nat64 mapping-timeout 400",
+    "set services nat pool another address 198.51.100.0/28",
+    "set services nat rule stateful-nat64 term t0 then no-translation",
+    "insert services nat rule stateful-nat64 term t0 before term t1",
+    "deactivate services service-set sset-nat64 interface-service",
+    "delete nat64-nic port 1",
+];
+
 /// One input: its first byte says what the text behind it is.
 pub fn config(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
@@ -67,6 +77,28 @@ fn commands(text: &str) {
         }
     }
     check(&tree);
+    merged(&tree);
+}
+
+/// What one changed alone is there after a merge, whoever it was; what two changed alike is no clash.
+fn merged(tree: &Tree) {
+    let seed = seed();
+    for (mine, theirs) in [(tree, &seed), (&seed, tree), (tree, tree)] {
+        let both = config::merge(&seed, mine, theirs);
+        assert!(both.clashes.is_empty() && both.tree == *tree, "{:?}", both.clashes);
+    }
+    let mut other = seed.clone();
+    for command in OTHERS {
+        config::apply_command(&mut other, command).expect("the commands are right");
+    }
+    for (mine, theirs) in [(tree, &other), (&other, tree)] {
+        let both = config::merge(&seed, mine, theirs);
+        check(&both.tree);
+        if both.clashes.is_empty() {
+            // Nothing is left to do, and nothing that was done is undone.
+            assert!(config::merge(&seed, &both.tree, theirs).clashes.is_empty());
+        }
+    }
 }
 
 fn loads(text: &str, mode: LoadMode) {

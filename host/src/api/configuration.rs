@@ -2,7 +2,8 @@
 //!
 //! An edit begins with `POST /v1/configuration/edit` and is named by the token that comes back; every later request of
 //! it carries the token (query parameter or field `edit`). An edit that is not used for [`EDIT_IDLE_SECONDS`] ends by
-//! itself, and with it its exclusive lock. A shared edit works on the one shared candidate, as on a Junos router.
+//! itself, and with it its exclusive lock. A shared edit works on the one shared candidate, a private one on its own, as on a
+//! Junos router.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,8 @@ pub enum EditMode {
     Shared,
     /// `configure exclusive`: nobody else edits; uncommitted changes are discarded at the end.
     Exclusive,
-    /// `configure private`: an own candidate, merged at commit.
+    /// `configure private`: a candidate of one's own, whose changes are merged with what others committed meanwhile at
+    /// commit; what both changed is a conflict.
     Private,
 }
 
@@ -30,6 +32,29 @@ pub enum EditMode {
 pub struct EditRequest {
     /// Mode.
     pub mode: EditMode,
+    /// What is told in the log of commits.
+    pub client: EditClient,
+}
+
+/// What an edit is made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EditClient {
+    /// A program that speaks to the API itself.
+    #[default]
+    Api,
+    /// `nat64ctl`.
+    Cli,
+}
+
+impl EditClient {
+    /// Its name in the log of commits.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Cli => "cli",
+        }
+    }
 }
 
 /// Answer of `POST /v1/configuration/edit`.
@@ -40,7 +65,7 @@ pub struct Edit {
     pub edit: String,
     /// Mode.
     pub mode: EditMode,
-    /// The shared candidate has changes that are not committed.
+    /// The candidate of this edit has changes that are not committed.
     pub modified: bool,
     /// Others who edit now.
     pub others: Vec<Editor>,

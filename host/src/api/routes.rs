@@ -96,6 +96,9 @@ routes! {
     Load = Post "/v1/configuration/candidate/load", SuperUser, true;
     /// `configuration::Rollback` -> `configuration::Changed`.
     Rollback = Post "/v1/configuration/candidate/rollback", SuperUser, true;
+    /// `update` of a private candidate: `configuration::EditQuery` (body) -> `configuration::Changed`; what others changed
+    /// too and is kept as it is here are warnings.
+    Update = Post "/v1/configuration/candidate/update", SuperUser, true;
     /// Commit check: `configuration::EditQuery` (body) -> `configuration::Checked`.
     Check = Post "/v1/configuration/candidate/check", SuperUser, false;
     /// `configuration::Commit` -> `configuration::Committed`.

@@ -124,7 +124,7 @@ fn atomic(node: &Node) -> bool {
 }
 
 /// Whether anything that is shown differs.
-fn same(a: &Node, b: &Node) -> bool {
+pub(super) fn same(a: &Node, b: &Node) -> bool {
     std::ptr::eq(a, b)
         || (a.values == b.values
             && a.inactive == b.inactive

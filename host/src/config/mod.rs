@@ -47,6 +47,7 @@ mod edit;
 pub mod json;
 mod load;
 mod loading;
+mod merge;
 mod model;
 mod parse;
 mod patch;
@@ -64,6 +65,7 @@ pub use complete::{complete, Completion, CompletionKind, LiveNames, NoLiveNames,
 pub use edit::{apply_at, apply_command, EditPath};
 pub use json::parse_json;
 pub use loading::{load, LoadMode};
+pub use merge::{merge, Clash, Merged, Theirs};
 pub use model::{
     build, model, AdvertisedPrefix, Api, ApiClass, ApiMember, ApiWho, BuildOptions, Card, CardLimits, Checker, Device,
     Link, Model, NatPrefix, RouterAdvertisement, ServiceSetExtra, Syslog, SyslogClasses, SyslogHost, SyslogTarget,

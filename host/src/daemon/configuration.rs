@@ -15,10 +15,10 @@ use super::{opening, unix_seconds};
 use crate::api::configuration as wire;
 use crate::api::configuration::{EditMode, EDIT_IDLE_SECONDS};
 use crate::api::{ErrorBody, ErrorCode, Place};
-use crate::config::{self, BuildOptions, ConfigError, EditPath, LoadMode, Model, Problem, Warning};
+use crate::config::{self, BuildOptions, Clash, ConfigError, EditPath, LoadMode, Model, Problem, Warning};
 use crate::store::{
-    Apply, Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, Opened, SessionId, StoreError,
-    UnixTime,
+    Apply, Changes, CommitError, CommitRequest, Disk, Engine, EngineError, Event, Opened, SessionId, Sharing,
+    StoreError, UnixTime,
 };
 
 /// Edits at a time, of all users.
@@ -67,6 +67,13 @@ fn problem(problem: &Problem) -> Place {
         help: problem.help.clone(),
         rendered: Some(problem.render(false)),
         ..problem.place.as_ref().map(place).unwrap_or_default()
+    }
+}
+
+fn clash(clash: &Clash) -> Place {
+    Place {
+        message: clash.to_string(),
+        ..Place::default()
     }
 }
 
@@ -136,6 +143,15 @@ impl From<CommitError> for ErrorBody {
         let code = match error {
             CommitError::Engine(error) => return error.into(),
             CommitError::Check { problems } => return with_places(ErrorCode::CommitCheck, &problems),
+            CommitError::Clash { ref clashes } => {
+                return Self {
+                    places: clashes.iter().map(clash).collect(),
+                    ..Self::new(
+                        ErrorCode::Conflict,
+                        "others committed other values; `update` takes what they committed and keeps yours",
+                    )
+                }
+            }
             CommitError::Refused(_) | CommitError::Apply(_) => ErrorCode::CardRefused,
             CommitError::Store { .. } => ErrorCode::Storage,
             CommitError::Past | CommitError::Minutes { .. } => ErrorCode::BadRequest,
@@ -307,21 +323,21 @@ impl Configuration {
     /// `configure`.
     ///
     /// # Errors
-    /// Someone edits exclusively; too many edit.
+    /// Someone edits exclusively, or privately; the shared candidate has changes; too many edit.
     pub fn begin(&self, caller: &Caller, mode: EditMode, client: &str) -> Result<wire::Edit, ErrorBody> {
-        if mode == EditMode::Private {
-            let text = "there is one candidate for all; `exclusive` keeps others away from it";
-            return Err(ErrorBody::new(ErrorCode::Unsupported, text));
-        }
         let mut inner = self.inner();
         drop_idle(&mut inner);
         if inner.tokens.len() >= MAX_EDITS {
             return Err(ErrorBody::new(ErrorCode::TooMany, format!("{MAX_EDITS} edit already")));
         }
         let others = editors(&inner);
-        let exclusive = mode == EditMode::Exclusive;
-        let session = inner.engine.enter(&caller.user, client, exclusive, now())?;
-        let modified = inner.engine.modified();
+        let sharing = match mode {
+            EditMode::Shared => Sharing::Shared,
+            EditMode::Exclusive => Sharing::Exclusive,
+            EditMode::Private => Sharing::Private,
+        };
+        let session = inner.engine.enter(&caller.user, client, sharing, now())?;
+        let modified = inner.engine.modified_by(Some(session));
         let random = opening::random()?;
         let token = format!("{}-{random:016x}", session.0);
         inner.tokens.insert(
@@ -358,7 +374,7 @@ impl Configuration {
         Ok(wire::Edit {
             edit: token.to_owned(),
             mode,
-            modified: inner.engine.modified(),
+            modified: inner.engine.modified_by(Some(session)),
             others: editors(&inner),
         })
     }
@@ -384,12 +400,15 @@ impl Configuration {
         text(&tree, query)
     }
 
-    /// The candidate.
+    /// The candidate: that of the edit, the shared one without.
     ///
     /// # Errors
-    /// The path is no statement.
-    pub fn candidate(&self, query: &wire::TextQuery) -> Result<wire::Text, ErrorBody> {
-        let tree = self.inner().engine.candidate().clone();
+    /// The path is no statement; the edit has ended, or is another user's.
+    pub fn candidate(&self, caller: &Caller, query: &wire::TextQuery) -> Result<wire::Text, ErrorBody> {
+        let mut inner = self.inner();
+        let session = seen(&mut inner, caller, query.edit.as_deref())?;
+        let tree = inner.engine.candidate_of(session).clone();
+        drop(inner);
         text(&tree, query)
     }
 
@@ -405,9 +424,12 @@ impl Configuration {
     /// `show | compare`.
     ///
     /// # Errors
-    /// There is no such rollback.
-    pub fn compare(&self, query: &wire::CompareQuery) -> Result<wire::Comparison, ErrorBody> {
-        let hunks = self.inner().engine.compare(query.rollback.unwrap_or(0) as usize)?;
+    /// There is no such rollback; the edit has ended, or is another user's.
+    pub fn compare(&self, caller: &Caller, query: &wire::CompareQuery) -> Result<wire::Comparison, ErrorBody> {
+        let mut inner = self.inner();
+        let session = seen(&mut inner, caller, query.edit.as_deref())?;
+        let hunks = inner.engine.compare(session, query.rollback.unwrap_or(0) as usize)?;
+        drop(inner);
         let below = match query.path.as_deref() {
             None | Some("") => None,
             Some(path) => Some(edit_path(Some(path))?.words().collect::<Vec<_>>().join(" ")),
@@ -494,14 +516,30 @@ impl Configuration {
         })
     }
 
+    /// `update`.
+    ///
+    /// # Errors
+    /// The edit is not private; it has ended, or is another user's; someone edits exclusively.
+    pub fn update(&self, caller: &Caller, request: &wire::EditQuery) -> Result<wire::Changed, ErrorBody> {
+        let mut inner = self.inner();
+        let token = request.edit.as_deref().unwrap_or_default();
+        let (session, _) = use_token(&mut inner, caller, token)?;
+        let clashes = inner.engine.update(session)?;
+        Ok(wire::Changed {
+            applied: 1,
+            warnings: clashes.iter().map(clash).collect(),
+        })
+    }
+
     /// `commit check`.
     ///
     /// # Errors
-    /// Everything that is wrong, or the card's refusal.
-    pub fn check(&self) -> Result<wire::Checked, ErrorBody> {
+    /// Everything that is wrong, or the card's refusal; the edit has ended, or is another user's.
+    pub fn check(&self, caller: &Caller, request: &wire::EditQuery) -> Result<wire::Checked, ErrorBody> {
         let mut inner = self.inner();
+        let session = seen(&mut inner, caller, request.edit.as_deref())?;
         inner.engine.set_options(self.options());
-        let found = inner.engine.check(&mut Applier(&self.cards))?;
+        let found = inner.engine.check(session, &mut Applier(&self.cards))?;
         Ok(wire::Checked {
             warnings: warnings(&found),
         })
@@ -612,6 +650,12 @@ fn use_token(inner: &mut Inner, caller: &Caller, token: &str) -> Result<(Session
     };
     found.used = Instant::now();
     Ok((found.session, found.mode))
+}
+
+/// The session of an edit whose candidate is looked at; none: the shared one.
+fn seen(inner: &mut Inner, caller: &Caller, token: Option<&str>) -> Result<Option<SessionId>, ErrorBody> {
+    let session = token.map(|token| use_token(inner, caller, token)).transpose()?;
+    Ok(session.map(|(session, _)| session))
 }
 
 fn drop_idle(inner: &mut Inner) {

@@ -1,4 +1,4 @@
-//! Sessions, the candidate, and commits.
+//! Sessions, the candidate, and commits. What `configure private` adds is in [`super::private`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::apply::{Apply, ApplyError, ApplyReport, Refusal};
 use super::archive::{Archive, CommitInfo, Opened, StoreError, Torn};
 use super::files::Files;
+use super::private::Private;
 use crate::config::{
-    self, Applied, BuildOptions, Checker, ConfigError, EditPath, Hunk, LoadMode, Model, Problem, Tree, Warning,
+    self, Applied, BuildOptions, Checker, Clash, ConfigError, EditPath, Hunk, LoadMode, Model, Problem, Tree, Warning,
 };
 
 /// Longest `commit confirmed`, minutes.
@@ -50,6 +51,19 @@ impl From<SystemTime> for UnixTime {
 #[serde(transparent)]
 pub struct SessionId(pub u64);
 
+/// How one who edits shares the candidate with others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// `configure`: one candidate for all.
+    #[default]
+    Shared,
+    /// `configure exclusive`: nobody else changes anything.
+    Exclusive,
+    /// `configure private`: a candidate of one's own.
+    Private,
+}
+
 /// Who edits, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
@@ -59,8 +73,8 @@ pub struct Owner {
     pub client: String,
     /// Since when.
     pub since: UnixTime,
-    /// `configure exclusive`.
-    pub exclusive: bool,
+    /// How the candidate is shared.
+    pub sharing: Sharing,
 }
 
 /// What a commit is to be.
@@ -107,6 +121,12 @@ pub enum CommitError {
     /// Another session has the configuration for itself.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// Others committed other values for what this private candidate changes.
+    #[error("{}; `update` takes what they committed and keeps yours", told(clashes))]
+    Clash {
+        /// All of it.
+        clashes: Vec<Clash>,
+    },
     /// The commit checks found something.
     #[error("{}", all(problems))]
     Check {
@@ -142,6 +162,10 @@ fn all(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n\n")
 }
 
+fn told(clashes: &[Clash]) -> String {
+    clashes.iter().map(Clash::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// Why something cannot be done now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -155,6 +179,12 @@ pub enum EngineError {
     /// `configure exclusive` while there are changes that were not committed.
     #[error("the candidate has changes that are not committed")]
     Modified,
+    /// `configure` while others edit privately, whose candidates are made of the active configuration.
+    #[error("private edits in use; try `configure private` or `configure exclusive`")]
+    PrivateInUse,
+    /// `update` in a session that is not private.
+    #[error("only a private candidate can be updated")]
+    NotPrivate,
     /// The session has ended.
     #[error("there is no such session")]
     NoSession,
@@ -206,15 +236,17 @@ pub enum Event {
 /// The commit engine; see the module documentation.
 #[derive(Debug)]
 pub struct Engine<F> {
-    archive: Archive<F>,
+    pub(super) archive: Archive<F>,
     options: BuildOptions,
     /// What the last check left for the next.
     checker: Mutex<Checker>,
-    active: Tree,
+    pub(super) active: Tree,
     /// What the card runs on; `None` before [`Self::start`].
     running: Option<Arc<Model>>,
-    candidate: Tree,
+    pub(super) candidate: Tree,
     sessions: BTreeMap<SessionId, Owner>,
+    /// Candidates of private sessions.
+    pub(super) private: BTreeMap<SessionId, Private>,
     next_session: u64,
     scheduled: Option<(CommitInfo, Tree)>,
     /// A rollback that was refused is tried again then.
@@ -240,6 +272,7 @@ impl<F: Files> Engine<F> {
             active,
             running: None,
             sessions: BTreeMap::new(),
+            private: BTreeMap::new(),
             next_session: 1,
             scheduled,
             retry: None,
@@ -278,51 +311,60 @@ impl<F: Files> Engine<F> {
         self.running.as_ref()
     }
 
-    /// The candidate configuration.
+    /// The shared candidate.
     pub fn candidate(&self) -> &Tree {
         &self.candidate
     }
 
-    /// Whether the candidate has changes.
+    /// Whether the shared candidate has changes.
     pub fn modified(&self) -> bool {
         !config::compare(&self.active, &self.candidate).is_empty()
     }
 
-    /// `configure`, `configure exclusive`.
+    /// `configure`, `configure exclusive`, `configure private`.
     ///
     /// # Errors
-    /// Another session has the configuration for itself; exclusive: there are changes that are not committed.
+    /// Another session has the configuration for itself; exclusive or private: the shared candidate has changes that are
+    /// not committed; shared: others edit privately.
     pub fn enter(
         &mut self,
         user: &str,
         client: &str,
-        exclusive: bool,
+        sharing: Sharing,
         now: UnixTime,
     ) -> Result<SessionId, EngineError> {
-        if let Some(owner) = self.sessions.values().find(|owner| owner.exclusive) {
+        let exclusive = |owner: &&Owner| owner.sharing == Sharing::Exclusive;
+        if let Some(owner) = self.sessions.values().find(exclusive) {
             let owner = owner.clone();
             return Err(EngineError::Locked { owner });
         }
-        if exclusive && self.modified() {
-            return Err(EngineError::Modified);
+        match sharing {
+            Sharing::Shared if !self.private.is_empty() => return Err(EngineError::PrivateInUse),
+            Sharing::Exclusive | Sharing::Private if self.modified() => return Err(EngineError::Modified),
+            _ => {}
         }
         let id = SessionId(self.next_session);
         self.next_session += 1;
+        if sharing == Sharing::Private {
+            self.private.insert(id, Private::new(&self.active));
+        }
         self.sessions.insert(
             id,
             Owner {
                 user: user.to_string(),
                 client: client.to_string(),
                 since: now,
-                exclusive,
+                sharing,
             },
         );
         Ok(id)
     }
 
-    /// The session ends. Changes of an exclusive one that are not committed go.
+    /// The session ends. Changes of an exclusive or private one that are not committed go.
     pub fn leave(&mut self, session: SessionId) {
-        if self.sessions.remove(&session).is_some_and(|owner| owner.exclusive) {
+        let owner = self.sessions.remove(&session);
+        self.private.remove(&session);
+        if owner.is_some_and(|owner| owner.sharing == Sharing::Exclusive) {
             self.candidate = self.active.clone();
         }
     }
@@ -332,12 +374,12 @@ impl<F: Files> Engine<F> {
         self.sessions.iter().map(|(id, owner)| (*id, owner))
     }
 
-    fn may_change(&self, session: SessionId) -> Result<&Owner, EngineError> {
+    pub(super) fn may_change(&self, session: SessionId) -> Result<&Owner, EngineError> {
         let own = self.sessions.get(&session).ok_or(EngineError::NoSession)?;
         match self
             .sessions
             .iter()
-            .find(|(id, owner)| owner.exclusive && **id != session)
+            .find(|(id, owner)| owner.sharing == Sharing::Exclusive && **id != session)
         {
             Some((_, owner)) => Err(EngineError::Locked { owner: owner.clone() }),
             None => Ok(own),
@@ -350,7 +392,7 @@ impl<F: Files> Engine<F> {
     /// As [`config::apply_at`]; the candidate is locked.
     pub fn edit(&mut self, session: SessionId, path: &EditPath, line: &str) -> Result<Applied, Changes> {
         self.may_change(session)?;
-        Ok(config::apply_at(&mut self.candidate, path, line)?)
+        Ok(config::apply_at(self.candidate_mut(session), path, line)?)
     }
 
     /// Loads a text into the candidate.
@@ -367,7 +409,14 @@ impl<F: Files> Engine<F> {
         name: &str,
     ) -> Result<(), Changes> {
         self.may_change(session)?;
-        Ok(config::load(&mut self.candidate, path, mode, relative, text, name)?)
+        Ok(config::load(
+            self.candidate_mut(session),
+            path,
+            mode,
+            relative,
+            text,
+            name,
+        )?)
     }
 
     /// `rollback N`: the candidate becomes what was committed N commits ago; 0 drops all changes.
@@ -376,10 +425,7 @@ impl<F: Files> Engine<F> {
     /// There is none, or it cannot be read; the candidate is locked.
     pub fn rollback(&mut self, session: SessionId, number: usize) -> Result<(), Changes> {
         self.may_change(session)?;
-        self.candidate = match number {
-            0 => self.active.clone(),
-            number => self.archive.rollback(number)?,
-        };
+        *self.candidate_mut(session) = self.rollback_tree(number)?;
         Ok(())
     }
 
@@ -394,12 +440,17 @@ impl<F: Files> Engine<F> {
         }
     }
 
-    /// `show | compare [rollback N]`: what changes from there to the candidate.
+    /// `show | compare [rollback N]`: what changes from there to the candidate; 0: from the active configuration, of a
+    /// private candidate from the one it began with.
     ///
     /// # Errors
     /// There is no such rollback.
-    pub fn compare(&self, number: usize) -> Result<Vec<Hunk>, StoreError> {
-        Ok(config::compare(&self.rollback_tree(number)?, &self.candidate))
+    pub fn compare(&self, session: Option<SessionId>, number: usize) -> Result<Vec<Hunk>, StoreError> {
+        let candidate = self.candidate_of(session);
+        match self.private_base(session) {
+            Some(base) if number == 0 => Ok(config::compare(base, candidate)),
+            _ => Ok(config::compare(&self.rollback_tree(number)?, candidate)),
+        }
     }
 
     /// `show system commit`: all commits that are kept, newest first; the position is the number of the rollback.
@@ -442,9 +493,13 @@ impl<F: Files> Engine<F> {
     /// `commit check`: the checks alone, and whether the card would take it.
     ///
     /// # Errors
-    /// All problems, each with its place; or the card's refusal.
-    pub fn check<A: Apply>(&self, apply: &mut A) -> Result<Vec<Warning>, CommitError> {
-        let (model, warnings) = self.model(&self.candidate)?;
+    /// All problems, each with its place; clashes of a private candidate; or the card's refusal.
+    pub fn check<A: Apply>(&self, session: Option<SessionId>, apply: &mut A) -> Result<Vec<Warning>, CommitError> {
+        self.check_tree(&self.to_commit(session)?, apply)
+    }
+
+    fn check_tree<A: Apply>(&self, tree: &Tree, apply: &mut A) -> Result<Vec<Warning>, CommitError> {
+        let (model, warnings) = self.model(tree)?;
         let prepared = apply.prepare(&model).map_err(CommitError::Refused)?;
         apply.abort(prepared);
         Ok(warnings)
@@ -479,15 +534,16 @@ impl<F: Files> Engine<F> {
             confirm_by: request.confirmed.map(minutes),
             at: request.at,
         };
+        let tree = self.to_commit(Some(session))?;
         if let Some(at) = request.at {
             if at <= now {
                 return Err(CommitError::Past);
             }
-            let warnings = self.check(apply)?;
+            let warnings = self.check_tree(&tree, apply)?;
             self.archive
-                .schedule(&info, &self.candidate.to_curly())
+                .schedule(&info, &tree.to_curly())
                 .map_err(|error| CommitError::Store { error, back: None })?;
-            self.scheduled = Some((info, self.candidate.clone()));
+            self.scheduled = Some((info, tree));
             return Ok(CommitReport {
                 commit: None,
                 confirmed: false,
@@ -496,11 +552,10 @@ impl<F: Files> Engine<F> {
                 applied: ApplyReport::default(),
             });
         }
-        let candidate = self.candidate.clone();
         let pending = self.archive.confirm_by().is_some();
-        let unchanged = self.running.is_some() && !self.modified();
+        let unchanged = self.running.is_some() && config::compare(&self.active, &tree).is_empty();
         if unchanged && info.confirm_by.is_none() && (pending || info.comment.is_none()) {
-            let warnings = self.check(apply)?;
+            let warnings = self.check_tree(&tree, apply)?;
             self.archive
                 .confirm()
                 .map_err(|error| CommitError::Store { error, back: None })?;
@@ -512,7 +567,9 @@ impl<F: Files> Engine<F> {
                 applied: ApplyReport::default(),
             });
         }
-        let mut report = self.perform(candidate, apply, info)?;
+        let before = self.active.clone();
+        let mut report = self.perform(tree, apply, info)?;
+        self.committed(session, &before);
         report.confirmed = pending && request.confirmed.is_none();
         Ok(report)
     }

@@ -25,11 +25,12 @@ mod apply;
 mod archive;
 mod engine;
 mod files;
+mod private;
 
 pub use apply::{Apply, ApplyError, ApplyReport, Refusal};
 pub use archive::{CommitInfo, Opened, StoreError, Torn, ROLLBACKS};
 pub use engine::{
-    Changes, CommitError, CommitReport, CommitRequest, Engine, EngineError, Event, Owner, SessionId, UnixTime,
+    Changes, CommitError, CommitReport, CommitRequest, Engine, EngineError, Event, Owner, SessionId, Sharing, UnixTime,
     MAX_CONFIRM_MINUTES,
 };
 pub use files::{Disk, Files};

@@ -12,7 +12,7 @@ fn body(route: &Route, edit: &str) -> Value {
         RouteId::Commands => json!({"edit": edit, "commands": ["delete services"]}),
         RouteId::Load => json!({"edit": edit, "mode": "override", "text": ""}),
         RouteId::Rollback => json!({"edit": edit, "n": 1}),
-        RouteId::Commit => json!({"edit": edit}),
+        RouteId::Commit | RouteId::Update => json!({"edit": edit}),
         RouteId::Drain => json!({"pool": "src-pool-nat64", "address": "203.0.113.1"}),
         RouteId::TestPacket => json!({"protocol": "udp", "source": "2001:db8::1", "source-port": 1,
             "destination": "64:ff9b::c000:201", "destination-port": 53}),
@@ -61,6 +61,15 @@ async fn as_class(class: Option<Class>) -> (Rig, tempfile::TempDir) {
     (rig, dir)
 }
 
+/// Someone with every right and nothing begun.
+fn stranger() -> nat64_host::daemon::access::Caller {
+    nat64_host::daemon::access::Caller {
+        user: "stranger".into(),
+        uid: 60_001,
+        class: Class::SuperUser,
+    }
+}
+
 /// What can be changed, as the daemon's own code sees it.
 async fn state(rig: &Rig) -> (String, String, usize, usize, u64) {
     let configuration = &rig.running.daemon.configuration;
@@ -72,7 +81,7 @@ async fn state(rig: &Rig) -> (String, String, usize, usize, u64) {
         .unwrap();
     (
         text(configuration.active(&Default::default())),
-        text(configuration.candidate(&Default::default())),
+        text(configuration.candidate(&stranger(), &Default::default())),
         configuration.commits().commits.len(),
         configuration.commits().editors.len() + drains,
         sessions,
@@ -130,7 +139,7 @@ async fn a_super_user_may_do_everything_with_an_edit_of_its_own() {
             // There is none.
             RouteId::CommitCancel => &[404],
             // `EditEnd` came before in the list, so the edit is over.
-            RouteId::Commands | RouteId::Load | RouteId::Rollback | RouteId::Commit => &[404],
+            RouteId::Commands | RouteId::Load | RouteId::Rollback | RouteId::Update | RouteId::Commit => &[404],
             _ => &[200],
         };
         assert!(expected.contains(&status), "{route:?}: {status} {answer}");
@@ -178,16 +187,96 @@ async fn an_edit_belongs_to_who_began_it_and_an_exclusive_one_keeps_others_away(
         }
     };
     assert_eq!(locked["code"], "conflict", "{locked}");
-    let stranger = nat64_host::daemon::access::Caller {
-        user: "stranger".into(),
-        uid: 60_001,
-        class: Class::SuperUser,
-    };
+    let stranger = stranger();
     let configuration = &rig.running.daemon.configuration;
     assert!(configuration.touch(&stranger, &mine).is_err());
     assert!(configuration.end(&stranger, &mine).is_err());
     client.get(&format!("/v1/configuration/edit/{mine}")).await.unwrap();
     client.delete(&format!("/v1/configuration/edit/{mine}")).await.unwrap();
     client.get(&format!("/v1/configuration/edit/{mine}")).await.unwrap_err();
+    rig.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn private_edits_have_candidates_of_their_own() {
+    let rig = Rig::with(SEED).await;
+    let client = rig.client();
+    let begin = || async {
+        let edit = client.post("/v1/configuration/edit", &json!({"mode": "private"})).await;
+        edit.unwrap()["edit"].as_str().unwrap().to_owned()
+    };
+    let (one, two) = (begin().await, begin().await);
+    let plain = client.post("/v1/configuration/edit", &json!({})).await.unwrap_err();
+    assert_eq!(plain["code"], "conflict", "{plain}");
+    let change = |edit: &str, command: &str| {
+        let body = json!({"edit": edit, "commands": [command]});
+        let client = client.clone();
+        async move {
+            client
+                .post("/v1/configuration/candidate/commands", &body)
+                .await
+                .unwrap()
+        }
+    };
+    let timeout = "set services nat pool src-pool-nat64 mapping-timeout";
+    change(&one, &format!("{timeout} 200")).await;
+    change(&two, &format!("{timeout} 300")).await;
+    change(&two, "set services service-set sset-nat64 max-flows 77").await;
+    let shown = |edit: &str| {
+        let path = format!("/v1/configuration/candidate/compare?edit={edit}");
+        let client = client.clone();
+        async move { client.get(&path).await.unwrap()["text"].as_str().unwrap().to_owned() }
+    };
+    let (first, second) = (shown(&one).await, shown(&two).await);
+    assert!(
+        first.contains("mapping-timeout 200") && !first.contains("77"),
+        "{first}"
+    );
+    assert!(
+        second.contains("mapping-timeout 300") && second.contains("max-flows 77"),
+        "{second}"
+    );
+    let shared = client.get("/v1/configuration/candidate/compare").await.unwrap();
+    assert_eq!(shared["differs"], false, "{shared}");
+
+    client
+        .post("/v1/configuration/commit", &json!({"edit": one}))
+        .await
+        .unwrap();
+    let clash = client
+        .post("/v1/configuration/commit", &json!({"edit": two}))
+        .await
+        .unwrap_err();
+    assert_eq!(clash["code"], "conflict", "{clash}");
+    let said = clash["places"][0]["message"].as_str().unwrap();
+    assert!(
+        said.contains("mapping-timeout 300") && said.contains("mapping-timeout 200"),
+        "{said}"
+    );
+    let updated = client
+        .post("/v1/configuration/candidate/update", &json!({"edit": two}))
+        .await
+        .unwrap();
+    assert_eq!(updated["warnings"].as_array().unwrap().len(), 1, "{updated}");
+    client
+        .post("/v1/configuration/commit", &json!({"edit": two}))
+        .await
+        .unwrap();
+    let active = client.get("/v1/configuration/active?format=set").await.unwrap();
+    let text = active["text"].as_str().unwrap();
+    assert!(
+        text.contains("mapping-timeout 300") && text.contains("max-flows 77"),
+        "{text}"
+    );
+    for edit in [one, two] {
+        client.delete(&format!("/v1/configuration/edit/{edit}")).await.unwrap();
+    }
+    let plain = client.post("/v1/configuration/edit", &json!({})).await.unwrap();
+    let plain = plain["edit"].as_str().unwrap();
+    let update = client
+        .post("/v1/configuration/candidate/update", &json!({"edit": plain}))
+        .await
+        .unwrap_err();
+    assert!(update["message"].as_str().unwrap().contains("private"), "{update}");
     rig.running.stop().await;
 }

@@ -44,6 +44,7 @@ fn value(random: &mut Random) -> Value {
         "merge",
         "set",
         "exclusive",
+        "private",
         "shared",
         "curly",
         "json",

@@ -40,11 +40,21 @@ async fn what_cannot_be_read_is_refused_with_an_error_of_the_usual_shape() {
         (
             "POST",
             "/v1/configuration/edit",
-            "{\"mode\": \"private\"}",
-            501,
-            "exclusive",
+            "{\"mode\": \"secret\"}",
+            400,
+            "secret",
         ),
         ("POST", "/v1/configuration/commit", "{\"edit\": \"7-7\"}", 404, "edit"),
+        ("GET", "/v1/configuration/candidate?edit=7-7", "", 404, "edit"),
+        ("GET", "/v1/configuration/candidate/compare?edit=7-7", "", 404, "edit"),
+        (
+            "POST",
+            "/v1/configuration/candidate/check",
+            "{\"edit\": \"7-7\"}",
+            404,
+            "edit",
+        ),
+        ("POST", "/v1/configuration/candidate/update", "{}", 404, "edit"),
     ] {
         let (found, answer) = client.send(method, path, body.into()).await;
         let text = String::from_utf8_lossy(&answer).into_owned();

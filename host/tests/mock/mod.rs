@@ -234,6 +234,7 @@ fn answer(method: &str, target: &str, body: &str, state: &Mutex<State>) -> Resul
             state.candidate = stored(state, rollback.n as usize)?.clone();
             text(&Changed::default())
         }
+        "/v1/configuration/candidate/update" => text(&Changed::default()),
         "/v1/configuration/candidate/check" => {
             checked(&state.candidate)?;
             text(&Checked::default())

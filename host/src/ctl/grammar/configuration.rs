@@ -151,6 +151,13 @@ pub static CONFIGURATION: &[Command] = &[
     )
     .route(RouteId::Candidate)
     .args(&[Arg::new("file", Form::Alone(Value::File), "File of this machine, or `terminal`").required()]),
+    Command::new(
+        "update",
+        Action::Update,
+        "Take what others committed into the private candidate",
+    )
+    .route(RouteId::Update)
+    .about("What was changed here stays as it is here; statements that others changed too are told."),
     Command::new("status", Action::Status, "Who edits the configuration").route(RouteId::Commits),
     Command::new("run", Action::Run, "Give an operational command").args(&[Arg::new(
         "command",

@@ -264,6 +264,8 @@ pub enum Action {
     Load,
     Save,
     Status,
+    /// `update`.
+    Update,
     Run,
     // Both.
     Help,

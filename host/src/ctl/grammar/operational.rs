@@ -417,7 +417,18 @@ pub static OPERATIONAL: &[Command] = &[
     .args(&[alone("device", Value::Live(Live::Device), "PCI address, DDDD:BB:DD.F").required()]),
     Command::new("configure", Action::Configure, "Enter configuration mode")
         .route(RouteId::EditBegin)
-        .args(&[word("exclusive", "Nobody else may change the candidate meanwhile")]),
+        .args(&[choice(
+            "mode",
+            &[
+                ("exclusive", "Nobody else may change anything meanwhile"),
+                ("private", "A candidate of one's own"),
+            ],
+        )])
+        .about(
+            "Without an argument everyone edits one candidate. What is not committed when an exclusive or private edit \
+             ends is dropped. A private commit makes only one's own changes, on top of what others committed meanwhile; \
+             a statement that both changed refuses it, and `update` settles that.",
+        ),
     Command::new("set cli", Action::SetCli, "Change a setting of this command line").args(&[
         keyed(
             "screen-length",

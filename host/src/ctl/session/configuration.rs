@@ -6,8 +6,8 @@ use chrono::{Local, NaiveDateTime, NaiveTime, TimeZone};
 use serde_json::{json, Value};
 
 use crate::api::configuration::{
-    Changed, Checked, Commands, Commit, Commits, Committed, CompareQuery, Comparison, Edit, Format as TextFormat, Load,
-    LoadMode, Rollback, Text, TextQuery,
+    Changed, Checked, Commands, Commit, Commits, Committed, CompareQuery, Comparison, Edit, EditMode,
+    Format as TextFormat, Load, LoadMode, Rollback, Text, TextQuery,
 };
 use crate::api::routes::RouteId;
 use crate::api::Done;
@@ -31,7 +31,7 @@ pub(super) struct Editing {
     pub(super) path: EditPath,
     /// Levels that `exit` goes back to.
     back: Vec<EditPath>,
-    exclusive: bool,
+    mode: EditMode,
 }
 
 /// Minutes of a `commit confirmed` without a number, as on Junos.
@@ -161,14 +161,18 @@ impl Session {
         if self.editing.is_some() {
             return Err(CtlError::Usage("this is the configuration mode already".into()));
         }
-        let exclusive = given.has("exclusive");
-        let edit = self.begin_edit(exclusive)?;
+        let mode = match given.value("mode") {
+            Some("exclusive") => EditMode::Exclusive,
+            Some("private") => EditMode::Private,
+            _ => EditMode::Shared,
+        };
+        let edit = self.begin_edit(mode)?;
         if front.interactive() {
             let mut text = String::from("Entering configuration mode\n");
             if !edit.others.is_empty() {
                 text += &render::editors(&edit.others);
             }
-            if exclusive {
+            if mode != EditMode::Shared {
                 text += "warning: uncommitted changes will be discarded on exit\n";
             }
             if edit.modified {
@@ -180,7 +184,7 @@ impl Session {
             token: edit.edit,
             path: EditPath::top(),
             back: Vec::new(),
-            exclusive,
+            mode,
         });
         self.mode = Mode::Configuration;
         Ok(())
@@ -201,7 +205,7 @@ impl Session {
             let edit: Result<Edit, _> = self.client.call(&call);
             // An edit that the daemon ended by itself can only be left.
             if edit.is_ok_and(|edit| edit.modified) {
-                if editing.exclusive {
+                if editing.mode != EditMode::Shared {
                     show(front, "The configuration has been changed but not committed\n")?;
                     if !front.confirm("Exit and discard uncommitted changes?")? {
                         return Ok(Next::Go);
@@ -416,6 +420,10 @@ impl Session {
                         file.display()
                     )
                 })?;
+            }
+            Action::Update => {
+                let changed: Changed = self.client.call(&Call::new(RouteId::Update).body(&self.edit_query()))?;
+                out.answer(&changed, |changed| render::changed(changed, "update complete"))?;
             }
             Action::Status => {
                 let commits: Commits = self.client.call(&Call::new(RouteId::Commits))?;

@@ -1,7 +1,7 @@
 //! The operational commands: one request each, or a page after the other.
 
 use crate::api::card::{Card, Drop, DropQuery, Neighbour, Register};
-use crate::api::configuration::{Commits, Edit, EditQuery};
+use crate::api::configuration::{Commits, Edit, EditClient, EditMode, EditQuery, EditRequest};
 use crate::api::monitor::{Event, MonitorQuery};
 use crate::api::nat::{
     DeterministicBlock, DeterministicQuery, Drain, DrainRequest, Mapping, MappingFilter, MappingKind, MappingSummary,
@@ -481,15 +481,11 @@ impl Session {
     }
 
     /// Begins an edit.
-    pub(super) fn begin_edit(&self, exclusive: bool) -> Result<Edit, CtlError> {
-        use crate::api::configuration::{EditMode, EditRequest};
-        let mode = if exclusive {
-            EditMode::Exclusive
-        } else {
-            EditMode::Shared
-        };
-        self.client
-            .call(&Call::new(RouteId::EditBegin).body(&EditRequest { mode }))
+    pub(super) fn begin_edit(&self, mode: EditMode) -> Result<Edit, CtlError> {
+        self.client.call(&Call::new(RouteId::EditBegin).body(&EditRequest {
+            mode,
+            client: EditClient::Cli,
+        }))
     }
 
     /// The query that names an edit.

@@ -11,7 +11,7 @@ use super::rows;
 use super::sessions::percent;
 use crate::api::card::{Card, CardState, Drop, DropQuery, Field, Hardware, Neighbour, Port, Register, Table};
 use crate::api::{CardQuery, ErrorCode, Page, PageQuery};
-use crate::daemon::dataplane::{Counters, HardwareIdentity, Identity};
+use crate::daemon::dataplane::{Counters, DataplaneError, HardwareIdentity, Identity};
 use crate::daemon::samples::{By, Tally};
 use crate::daemon::worker::CardHandle;
 use crate::daemon::Daemon;
@@ -104,6 +104,8 @@ async fn one(card: &CardHandle) -> Card {
         .await;
     let (identity, counters, config) = match asked {
         Ok(answer) => answer,
+        // It is open and has nothing to do yet.
+        Err(DataplaneError::Refused(_)) if shown.state == CardState::Idle => return shown,
         Err(error) => {
             shown.state = CardState::Fault;
             shown.fault.get_or_insert_with(|| error.to_string());

@@ -34,7 +34,7 @@ pub async fn begin(
     Extension(caller): Who,
     Body(request): Body<EditRequest>,
 ) -> Answer<Edit> {
-    run(daemon, move |c| c.begin(&caller, request.mode, "api")).await
+    run(daemon, move |c| c.begin(&caller, request.mode, request.client.name())).await
 }
 
 /// `GET /v1/configuration/edit/{edit}`.
@@ -57,8 +57,12 @@ pub async fn active(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(T
 }
 
 /// `GET /v1/configuration/candidate`.
-pub async fn candidate(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(TextQuery,)>) -> Answer<Text> {
-    run(daemon, move |c| c.candidate(&query)).await
+pub async fn candidate(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(caller): Who,
+    Query((query,)): Query<(TextQuery,)>,
+) -> Answer<Text> {
+    run(daemon, move |c| c.candidate(&caller, &query)).await
 }
 
 /// `GET /v1/configuration/rollback/{n}`.
@@ -74,8 +78,12 @@ pub async fn rollback_text(
 }
 
 /// `GET /v1/configuration/candidate/compare`.
-pub async fn compare(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(CompareQuery,)>) -> Answer<Comparison> {
-    run(daemon, move |c| c.compare(&query)).await
+pub async fn compare(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(caller): Who,
+    Query((query,)): Query<(CompareQuery,)>,
+) -> Answer<Comparison> {
+    run(daemon, move |c| c.compare(&caller, &query)).await
 }
 
 /// `POST /v1/configuration/candidate/commands`.
@@ -105,9 +113,22 @@ pub async fn rollback(
     run(daemon, move |c| c.rollback(&caller, &request)).await
 }
 
+/// `POST /v1/configuration/candidate/update`.
+pub async fn update(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(caller): Who,
+    Body(request): Body<EditQuery>,
+) -> Answer<Changed> {
+    run(daemon, move |c| c.update(&caller, &request)).await
+}
+
 /// `POST /v1/configuration/candidate/check`.
-pub async fn check(State(daemon): State<Arc<Daemon>>, Body(_): Body<EditQuery>) -> Answer<Checked> {
-    run(daemon, Configuration::check).await
+pub async fn check(
+    State(daemon): State<Arc<Daemon>>,
+    Extension(caller): Who,
+    Body(request): Body<EditQuery>,
+) -> Answer<Checked> {
+    run(daemon, move |c| c.check(&caller, &request)).await
 }
 
 /// `POST /v1/configuration/commit`.

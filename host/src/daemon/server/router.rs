@@ -37,6 +37,7 @@ fn handler(id: RouteId, filter: MethodFilter) -> MethodRouter<Arc<Daemon>> {
         RouteId::Commands => on(filter, configuration::commands),
         RouteId::Load => on(filter, configuration::load),
         RouteId::Rollback => on(filter, configuration::rollback),
+        RouteId::Update => on(filter, configuration::update),
         RouteId::Check => on(filter, configuration::check),
         RouteId::Commit => on(filter, configuration::commit),
         RouteId::CommitCancel => on(filter, configuration::cancel),
