@@ -173,6 +173,24 @@ static CAPTURE: &[Statement] = &[
     leaf("pkt-size", &[field(Value::Number(64, 15_000))], "Bytes of each"),
     leaf("logs-per-packet", &[field(Value::Number(0, 500))], "Messages of each"),
     leaf("max-log-line-size", &[field(Value::Number(0, 255))], "Characters"),
+    container("filter", CAPTURE_FILTER, "Which packets"),
+];
+
+const PORT: &[Field] = &[field(Value::Number(0, 65_535))];
+static LOW_HIGH: &[Statement] = &[leaf("low", PORT, "First port"), leaf("high", PORT, "Last port")];
+static ADDRESS: &[Statement] = &[
+    leaf("ip", &[field(Value::Address)], "Address"),
+    leaf("wildcard", &[field(Value::Address)], "Bits of it that do not matter"),
+];
+
+static CAPTURE_FILTER: &[Statement] = &[
+    container("source-ip", ADDRESS, "Source"),
+    container("dest-ip", ADDRESS, "Destination"),
+    container("sw-sip", ADDRESS, "Source of the softwire"),
+    container("sw-dip", ADDRESS, "Destination of the softwire"),
+    container("sport-range", LOW_HIGH, "Source ports"),
+    container("dport-range", LOW_HIGH, "Destination ports"),
+    leaf("proto", &[field(Value::Word(&["icmp", "tcp", "udp"]))], "Protocol"),
 ];
 
 /// The statement at the top.
