@@ -1,15 +1,15 @@
-//! `nat64ctl` against a mock daemon: what it sends, what it prints, how it ends; and the manual made from that.
+//! `nat64ctl` against a mock daemon: what it sends, what it prints, how it ends. Its manual is made on a real one, in
+//! `tests/tests/manual.rs`.
 
 mod mock;
+mod pty;
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
 use mock::{program, Mock};
-use nat64_host::ctl::grammar::{Command, CONFIGURATION, OPERATIONAL, PIPES};
-use nat64_host::ctl::manual::{self, Example};
-use nat64_host::ctl::parse::Mode;
+use nat64_host::ctl::grammar::PIPES;
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
@@ -43,162 +43,6 @@ fn script(mock: &Mock, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
-/// Lines for the manual: each is run in a session of its own, after `configure` and what prepares it.
-const EXAMPLES: &[(Mode, &str)] = &[
-    (Mode::Operational, "show services nat pool"),
-    (Mode::Operational, "show services nat pool src-pool-nat64 detail"),
-    (Mode::Operational, "show services nat mappings"),
-    (
-        Mode::Operational,
-        "show services nat mappings detail private 2001:db8::1",
-    ),
-    (Mode::Operational, "show services nat mappings summary"),
-    (Mode::Operational, "show services nat statistics"),
-    (
-        Mode::Operational,
-        "show services nat deterministic-nat internal-host 203.0.113.9 nat-port 1600",
-    ),
-    (
-        Mode::Operational,
-        "show services nat deterministic-nat nat-port-block 2001:db8::1",
-    ),
-    (Mode::Operational, "show services sessions"),
-    (Mode::Operational, "show services sessions extensive limit 1"),
-    (Mode::Operational, "show services sessions terse"),
-    (Mode::Operational, "show services sessions count protocol tcp"),
-    (Mode::Operational, "show services sessions utilization"),
-    (Mode::Operational, "show services service-sets summary"),
-    (Mode::Operational, "show services service-sets statistics packet-drops"),
-    (Mode::Operational, "show chassis card"),
-    (Mode::Operational, "show drops punts"),
-    (Mode::Operational, "show registers"),
-    (Mode::Operational, "show neighbours"),
-    (Mode::Operational, "show nat64 drain"),
-    (Mode::Operational, "show configuration services service-set sset-nat64"),
-    (
-        Mode::Operational,
-        "show configuration services nat pool src-pool-nat64 | display set",
-    ),
-    (
-        Mode::Operational,
-        "show configuration services nat pool src-pool-nat64 | display json",
-    ),
-    (Mode::Operational, "show system commit"),
-    (Mode::Operational, "show system rollback 0 | match pool"),
-    (Mode::Operational, "show system uptime"),
-    (Mode::Operational, "show system alarms"),
-    (Mode::Operational, "show log severity warning"),
-    (Mode::Operational, "show version"),
-    (Mode::Operational, "show cli"),
-    (Mode::Operational, "monitor drops count 1"),
-    (Mode::Operational, "monitor sessions"),
-    (Mode::Operational, "clear services sessions source-prefix 2001:db8::/96"),
-    (
-        Mode::Operational,
-        "clear services nat mappings eim subscriber 2001:db8::1",
-    ),
-    (Mode::Operational, "clear services nat statistics"),
-    (Mode::Operational, "clear system commit"),
-    (
-        Mode::Operational,
-        "test nat64 packet source 2001:db8::1 source-port 40000 destination 64:ff9b::192.0.2.1 destination-port 80 \
-         protocol tcp",
-    ),
-    (
-        Mode::Operational,
-        "request nat64 drain pool src-pool-nat64 address 203.0.113.7",
-    ),
-    (
-        Mode::Operational,
-        "request nat64 undrain pool src-pool-nat64 address 203.0.113.7",
-    ),
-    (Mode::Operational, "request support information"),
-    (Mode::Operational, "card list"),
-    (Mode::Operational, "card bind ffff:ff:1f.7"),
-    (Mode::Operational, "card unbind ffff:ff:1f.7"),
-    (Mode::Operational, "set cli screen-length 40"),
-    (Mode::Operational, "configure"),
-    (Mode::Operational, "help show services nat pool"),
-    (Mode::Operational, "exit"),
-    (Mode::Operational, "quit"),
-    (
-        Mode::Configuration,
-        "set services nat pool src-pool-nat64 address 198.51.100.0/24",
-    ),
-    (Mode::Configuration, "delete services nat pool src-pool-nat64 port"),
-    (Mode::Configuration, "deactivate services service-set sset-nat64"),
-    (Mode::Configuration, "activate services service-set sset-nat64"),
-    (
-        Mode::Configuration,
-        "annotate services nat pool src-pool-nat64 \"leased until 2030\"",
-    ),
-    (
-        Mode::Configuration,
-        "rename services nat pool src-pool-nat64 to customers",
-    ),
-    (Mode::Configuration, "copy services nat pool src-pool-nat64 to spare"),
-    (
-        Mode::Configuration,
-        "insert services nat rule stateful-nat64 term t2 before term t1",
-    ),
-    (Mode::Configuration, "replace pattern src-pool-nat64 with customers"),
-    (Mode::Configuration, "edit services nat"),
-    (Mode::Configuration, "up"),
-    (Mode::Configuration, "top"),
-    (Mode::Configuration, "show services nat pool src-pool-nat64"),
-    (Mode::Configuration, "show | compare"),
-    (Mode::Configuration, "commit check"),
-    (Mode::Configuration, "commit comment \"more addresses\""),
-    (Mode::Configuration, "commit confirmed 5"),
-    (Mode::Configuration, "rollback 1"),
-    (
-        Mode::Configuration,
-        "load set inline set services nat pool p2 address 198.51.100.0/24",
-    ),
-    (Mode::Configuration, "save terminal | match pool"),
-    (Mode::Configuration, "status"),
-    (Mode::Configuration, "run show services sessions count"),
-    (Mode::Configuration, "help insert"),
-    (Mode::Configuration, "exit"),
-    (Mode::Configuration, "quit"),
-];
-
-/// What goes before an example of the configuration mode so that it has something to work on.
-fn prepared(line: &str) -> &'static [&'static str] {
-    match line {
-        "show | compare" | "commit comment \"more addresses\"" | "commit confirmed 5" => {
-            &["set services nat pool src-pool-nat64 address 198.51.100.0/24"]
-        }
-        "activate services service-set sset-nat64" => &["deactivate services service-set sset-nat64"],
-        line if line.starts_with("insert") => &["copy services nat rule stateful-nat64 term t1 to t2"],
-        _ => &[],
-    }
-}
-
-/// What an example prints, errors too, on a daemon of its own.
-fn example(mode: Mode, line: &str) -> String {
-    let mock = Mock::start();
-    let mut lines = Vec::new();
-    if mode == Mode::Configuration {
-        lines.push("configure");
-        lines.extend(prepared(line));
-    }
-    lines.push(line);
-    let mut arguments = Vec::new();
-    for line in &lines {
-        arguments.extend(["-c", line]);
-    }
-    let output = run(&mock, &arguments);
-    let text = text(&output.stdout) + &text(&output.stderr);
-    // The folder of the socket has another name each time, and the hash moves with each change of the contract.
-    text.replace(&*mock.socket.to_string_lossy(), "/run/nat64d/control.sock")
-        .replace(&format!("{:#010x}", nat64_layout::ABI_HASH), "0x12345678")
-}
-
-fn of(command: &Command, line: &str) -> bool {
-    line == command.words || line.starts_with(&format!("{} ", command.words))
-}
-
 fn compare(file: &Path, wanted: &str) {
     if std::env::var_os("NAT64_GENERATE").is_some() {
         std::fs::write(file, wanted).unwrap();
@@ -213,56 +57,16 @@ fn compare(file: &Path, wanted: &str) {
 }
 
 #[test]
-fn commands_manual_is_current() {
-    let examples = |mode: Mode, command: &Command| -> Vec<Example> {
-        let prompt = if mode == Mode::Operational {
-            "admin@gateway> "
-        } else {
-            "admin@gateway# "
-        };
-        EXAMPLES
-            .iter()
-            .filter(|(of_mode, line)| *of_mode == mode && of(command, line))
-            .map(|(_, line)| Example {
-                line: format!("{prompt}{line}"),
-                output: example(mode, line),
-            })
-            .collect()
-    };
-    let wanted = manual::commands(&examples);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    compare(&folder.join("commands.md"), &wanted);
-}
-
-#[test]
-fn man_page_is_current() {
+fn man_pages_are_current() {
     let mock = Mock::start();
     let page = out(&mock, &["--man"]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
     compare(&folder.join("nat64ctl.1"), &page);
-}
-
-#[test]
-fn every_command_has_an_example() {
-    for (mode, commands) in [(Mode::Operational, OPERATIONAL), (Mode::Configuration, CONFIGURATION)] {
-        for command in commands {
-            let has = EXAMPLES
-                .iter()
-                .any(|(of_mode, line)| *of_mode == mode && of(command, line));
-            assert!(has, "no example of `{}`", command.words);
-        }
-    }
-}
-
-#[test]
-fn examples_do_what_they_show() {
-    // A failed example would make the manual teach an error; these two show one on purpose.
-    let errors = ["card bind ffff:ff:1f.7", "card unbind ffff:ff:1f.7"];
-    for (mode, line) in EXAMPLES {
-        let output = example(*mode, line);
-        let failed = output.lines().any(|line| line.starts_with("error"));
-        assert_eq!(failed, errors.contains(line), "{line}:\n{output}");
-    }
+    let daemon = std::process::Command::new(env!("CARGO_BIN_EXE_nat64d"))
+        .arg("--man")
+        .output()
+        .expect("nat64d runs");
+    compare(&folder.join("nat64d.8"), &text(&daemon.stdout));
 }
 
 #[test]
@@ -310,31 +114,6 @@ fn listings_are_fetched_page_by_page_and_end_at_the_limit() {
     let mock = Mock::start();
     out(&mock, &["show services sessions terse limit 1"]);
     assert_eq!(asked(&mock), 1);
-}
-
-#[test]
-fn every_command_answers_in_json() {
-    // These two refuse, as there is no such device; others are lines of output, not answers.
-    let refused = ["card bind ffff:ff:1f.7", "card unbind ffff:ff:1f.7"];
-    let looks = EXAMPLES
-        .iter()
-        .filter(|(_, line)| !line.contains('|') && !refused.contains(line));
-    for (mode, line) in looks {
-        let mock = Mock::start();
-        let mut arguments = vec!["--json"];
-        if *mode == Mode::Configuration {
-            arguments.extend(["-c", "configure"]);
-            arguments.extend(prepared(line).iter().flat_map(|line| ["-c", *line]));
-        }
-        arguments.extend(["-c", *line]);
-        let answers = out(&mock, &arguments);
-        let parsed: Vec<Result<serde_json::Value, _>> =
-            serde_json::Deserializer::from_str(&answers).into_iter().collect();
-        let commands = arguments.iter().filter(|word| **word == "-c").count();
-        let streamed = line.starts_with("monitor");
-        assert!(parsed.iter().all(Result::is_ok), "{line}: {answers}");
-        assert!(streamed || parsed.len() == commands, "{line}: {answers}");
-    }
 }
 
 #[test]
@@ -477,23 +256,98 @@ fn completion_for_shells_knows_statements_and_live_names() {
 #[test]
 fn bash_completes_with_the_script() {
     let mock = Mock::start();
-    let program = Path::new(env!("CARGO_BIN_EXE_nat64ctl"));
     let script = format!(
         "source <(nat64ctl --completions bash)\n\
          COMP_WORDS=(nat64ctl --socket {} show services nat pool src)\nCOMP_CWORD=7\n_nat64ctl\necho \"${{COMPREPLY[@]}}\"",
         mock.socket.display()
     );
-    let path = format!(
-        "{}:{}",
-        program.parent().unwrap().display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
     let output = std::process::Command::new("bash")
         .args(["--norc", "-c", &script])
-        .env("PATH", path)
+        .env("PATH", path())
         .output()
         .expect("bash runs");
     assert_eq!(text(&output.stdout), "src-pool-nat64\n", "{}", text(&output.stderr));
+}
+
+/// The path with the folder of the program under test in front.
+fn path() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_nat64ctl"));
+    let rest = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{rest}", program.parent().unwrap().display())
+}
+
+#[test]
+fn fish_completes_with_the_script() {
+    let mock = Mock::start();
+    let socket = mock.socket.display();
+    let script = format!(
+        "source (nat64ctl --completions fish | psub)\n\
+         complete -C 'nat64ctl --socket {socket} show services nat pool src'\n\
+         complete -C 'nat64ctl --socket {socket} --js'"
+    );
+    let output = std::process::Command::new("fish")
+        .args(["--no-config", "-c", &script])
+        .env("PATH", path())
+        .env("HOME", mock.socket.parent().unwrap())
+        .output()
+        .expect("fish runs; `cargo xtask setup` installs it");
+    let said = text(&output.stdout);
+    let words: Vec<&str> = said.lines().filter_map(|line| line.split('\t').next()).collect();
+    assert_eq!(words, ["src-pool-nat64", "--json"], "{said}{}", text(&output.stderr));
+}
+
+#[test]
+fn zsh_completes_with_the_script() {
+    let mock = Mock::start();
+    let home = mock.socket.parent().unwrap();
+    let rc = format!(
+        "PATH='{}'\nPS1='ready%% '\nautoload -Uz compinit\ncompinit -u -D\nsource <(nat64ctl --completions zsh)\n",
+        path()
+    );
+    std::fs::write(home.join(".zshrc"), rc).unwrap();
+    let zsh = pty::Terminal::start(Path::new("zsh"), &["-i"], home, 24);
+    zsh.wait("a prompt", |screen| screen.ends_with("ready%"));
+    zsh.keys(&format!(
+        "nat64ctl --socket {} show services nat pool src\t",
+        mock.socket.display()
+    ));
+    zsh.wait("the completed name", |screen| {
+        // The line is longer than the screen is wide.
+        screen
+            .replace('\n', "")
+            .contains("show services nat pool src-pool-nat64")
+    });
+    zsh.keys("\x15nat64ctl --js\t");
+    zsh.see("nat64ctl --json");
+}
+
+#[test]
+fn scripts_of_completion_have_no_errors() {
+    let mock = Mock::start();
+    let home = mock.socket.parent().unwrap();
+    for (shell, flag) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        let file = home.join(shell);
+        std::fs::write(&file, out(&mock, &["--completions", shell])).unwrap();
+        let output = std::process::Command::new(shell)
+            .arg(flag)
+            .arg(&file)
+            .output()
+            .unwrap_or_else(|error| panic!("{shell}: {error}; run `cargo xtask setup`"));
+        let said = text(&output.stderr);
+        assert!(output.status.success() && said.is_empty(), "{shell}: {said}");
+    }
+}
+
+#[test]
+fn pages_of_the_manual_have_no_warnings() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let output = std::process::Command::new("mandoc")
+        .args(["-T", "lint", "-W", "warning"])
+        .args([folder.join("nat64ctl.1"), folder.join("nat64d.8")])
+        .output()
+        .expect("mandoc runs; `cargo xtask setup` installs it");
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod classes;
 #[path = "daemon/example.rs"]
 mod example;
+#[path = "daemon/filters.rs"]
+mod filters;
 #[path = "daemon/fuzz.rs"]
 mod fuzz;
 #[path = "daemon/limits.rs"]

@@ -1,5 +1,5 @@
-//! `nat64d` as the service manager sees it: what it says on the notify socket, what privileges it keeps, what it logs, how
-//! it ends.
+//! `nat64d` as the service manager sees it: its unit file, what it says on the notify socket, what privileges it keeps, what
+//! it logs, how it ends.
 
 use std::collections::HashSet;
 use std::os::unix::net::UnixDatagram;
@@ -166,4 +166,25 @@ fn what_cannot_start_says_why() {
     let (ended, text) = run(&["--card", "soft"]);
     assert_eq!(ended, Some(1), "{text}");
     assert!(text.contains("another nat64d uses"), "{text}");
+}
+
+#[test]
+fn the_unit_file_is_right() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/nat64d.service");
+    let text = std::fs::read_to_string(unit).unwrap();
+    // The program is not installed where the tests run.
+    let here = text.replace("/usr/sbin/nat64d", env!("CARGO_BIN_EXE_nat64d"));
+    assert!(here != text);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("nat64d.service");
+    std::fs::write(&file, here).unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&file)
+        .output()
+        .expect("systemd-analyze runs; `cargo xtask setup` installs it");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    // Units of the machine are none of ours.
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("nat64d")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{said}");
 }

@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+pub mod cables;
 pub mod capture;
 pub mod pci;
 pub mod program;
 pub mod rig;
+pub mod site;
 pub mod traffic;

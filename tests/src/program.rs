@@ -1,4 +1,4 @@
-//! The programs, as a user starts them.
+//! The programs of the workspace, as a user starts them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,46 +12,56 @@ pub fn workspace() -> PathBuf {
         .expect("the workspace is there")
 }
 
-/// Where a program of the workspace is; built first, since Cargo does not build the programs of other packages for a test.
-fn built(package: &str, program: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "-p", package, "--bin", program])
-        .current_dir(workspace())
-        .status()
-        .expect("cargo starts");
-    assert!(status.success(), "{program} builds");
-    // target/debug/deps/test-123 -> target/debug/PROGRAM
+/// Where Cargo puts programs.
+pub fn folder() -> PathBuf {
+    // target/debug/deps/test-123 -> target/debug
     let test = std::env::current_exe().expect("a test has a path");
     test.ancestors()
         .nth(2)
         .expect("it lies in target/debug/deps")
-        .join(program)
+        .to_owned()
 }
 
-/// A call of a program, run in the root of the workspace.
-fn call(program: &Path) -> Command {
-    let mut command = Command::new(program);
+/// Builds the programs of a package, since Cargo does not build those of other packages for a test.
+fn build(package: &str) {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "-p", package, "--bins"])
+        .current_dir(workspace())
+        .status()
+        .expect("cargo starts");
+    assert!(status.success(), "{package} builds");
+}
+
+/// A call of a program in the root of the workspace.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(folder().join(name));
     command.current_dir(workspace());
     command
 }
 
 /// A call of `nat64-sim`, run in the root of the workspace.
 pub fn nat64_sim() -> Command {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    call(BUILT.get_or_init(|| built("nat64-sim", "nat64-sim")))
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| build("nat64-sim"));
+    program("nat64-sim")
 }
 
-/// A call of `nat64d`, run in the root of the workspace.
+fn host(name: &str) -> Command {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| build("nat64-host"));
+    program(name)
+}
+
+/// A call of `nat64d`, run in the root of the workspace. With `--card sim` it starts the `nat64-sim` beside it: call
+/// [`nat64_sim`] first.
 pub fn nat64d() -> Command {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    call(BUILT.get_or_init(|| built("nat64-host", "nat64d")))
+    host("nat64d")
 }
 
 /// A call of `nat64ctl`, run in the root of the workspace.
 pub fn nat64ctl() -> Command {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    call(BUILT.get_or_init(|| built("nat64-host", "nat64ctl")))
+    host("nat64ctl")
 }
 
 /// Runs a command that must end well; gives its standard output.

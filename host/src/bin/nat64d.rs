@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use nat64_host::api::card::CardKind;
 use nat64_host::api::DEFAULT_SOCKET;
 use nat64_host::config::{Device, MAX_WORKERS};
@@ -84,6 +84,9 @@ struct Arguments {
     /// Threads of a software card whose configuration does not say how many.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_WORKERS)))]
     workers: u32,
+    /// Print the manual page.
+    #[arg(long)]
+    man: bool,
     /// Keep all privileges.
     #[arg(long)]
     keep_privileges: bool,
@@ -102,6 +105,18 @@ fn main() -> ExitCode {
         eprintln!("warning: tables are in small pages: {error}");
     }
     let arguments = Arguments::parse();
+    if arguments.man {
+        return match nat64_host::ctl::manual::daemon_page(Arguments::command()) {
+            Ok(page) => {
+                print!("{page}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut access = Access::default();
     for allow in &arguments.allow {
         if let Err(error) = access.add(allow) {

@@ -170,19 +170,27 @@ fn section(out: &mut String, command: &Command, examples: &[Example]) {
     }
 }
 
+/// When the text of the manual page was last looked through.
+const REVISED: &str = "2026-11-26";
+
 /// `nat64ctl(1)`; the options come from the program's own description of them.
 ///
 /// # Errors
 /// Never in practice: it is written to memory.
 pub fn man_page(program: clap::Command) -> std::io::Result<String> {
-    let man = clap_mangen::Man::new(program).section("1").date("").source("nat64-nic");
+    let man = clap_mangen::Man::new(program)
+        .section("1")
+        .date(REVISED)
+        .source("nat64-nic");
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
     man.render_synopsis_section(&mut out)?;
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
-    let mut text = String::from_utf8_lossy(&out).into_owned();
+    let text = String::from_utf8_lossy(&out).into_owned();
+    // Empty lines and breaks one after the other are what checkers of manual pages complain about.
+    let mut text = text.replace(".br\n\n.br\n", ".sp\n");
     for (title, commands) in [
         ("OPERATIONAL COMMANDS", OPERATIONAL),
         ("CONFIGURATION COMMANDS", CONFIGURATION),
@@ -209,6 +217,28 @@ pub fn man_page(program: clap::Command) -> std::io::Result<String> {
     text += ".SH FILES\n.TP\n/run/nat64d/control.sock\nSocket of the daemon.\n.TP\n\
              ~/.local/state/nat64ctl/history\nEarlier lines of the shell.\n";
     text += ".SH \"SEE ALSO\"\n\\fBnat64d\\fR(8)\n";
+    Ok(text)
+}
+
+/// `nat64d(8)`, from the program's own description of its options.
+///
+/// # Errors
+/// Never in practice: it is written to memory.
+pub fn daemon_page(program: clap::Command) -> std::io::Result<String> {
+    let man = clap_mangen::Man::new(program)
+        .section("8")
+        .date(REVISED)
+        .source("nat64-nic");
+    let mut out = Vec::new();
+    man.render_title(&mut out)?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    man.render_extra_section(&mut out)?;
+    let mut text = String::from_utf8_lossy(&out).replace(".br\n\n.br\n", ".sp\n");
+    text += ".SH FILES\n.TP\n/var/lib/nat64d\nThe configuration and its rollbacks.\n.TP\n/run/nat64d\nControl socket, what a \
+             restart needs to take a card over.\n.SH \"SEE ALSO\"\n\\fBnat64ctl\\fR(1)\n";
     Ok(text)
 }
 

@@ -230,7 +230,7 @@ impl Rig {
 
     /// Waits until all frames that arrived have been taken.
     pub fn drain(&self, frames: u64) {
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_secs(120 + frames / 2_000);
         while self.wire.taken() < frames {
             assert!(Instant::now() < until, "{} of {frames}", self.wire.taken());
             std::thread::sleep(Duration::from_millis(2));

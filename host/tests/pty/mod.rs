@@ -46,6 +46,8 @@ impl Terminal {
         let pair = native_pty_system().openpty(size).expect("a pseudo terminal");
         let mut command = CommandBuilder::new(program);
         command.args(arguments);
+        // It would be the home directory.
+        command.cwd(std::env::current_dir().expect("there is one"));
         command.env("TERM", "xterm-256color");
         command.env("TZ", "UTC");
         command.env("HOME", home);

@@ -189,6 +189,8 @@ fn generate(root: &Path) -> Result<(), Error> {
     arguments.extend(crates);
     arguments.push("current");
     cargo(root, &arguments).env("NAT64_GENERATE", "1").run()?;
+    let manual = ["test", "--quiet", "-p", "nat64-tests", "--test", "manual", "current"];
+    cargo(root, &manual).env("NAT64_GENERATE", "1").run()?;
     captures(root, &root.join("examples"))
 }
 

@@ -16,7 +16,7 @@ enum Probe {
 }
 
 /// Packages, what shows that they are there, and what for.
-const TOOLS: [(&str, Probe, &str); 14] = [
+const TOOLS: [(&str, Probe, &str); 18] = [
     (
         "verilator",
         Probe::Program("verilator"),
@@ -67,6 +67,18 @@ const TOOLS: [(&str, Probe, &str); 14] = [
     ("pciutils", Probe::Program("lspci"), "shows the card in the guest"),
     ("xz-utils", Probe::Program("xz"), "unpacks kernel modules"),
     ("binutils", Probe::Program("strip"), "makes the guest's program smaller"),
+    ("zsh", Probe::Program("zsh"), "completes commands of nat64ctl in tests"),
+    (
+        "fish",
+        Probe::Program("fish"),
+        "completes commands of nat64ctl in tests",
+    ),
+    ("mandoc", Probe::Program("mandoc"), "checks manual pages in tests"),
+    (
+        "systemd",
+        Probe::Program("systemd-analyze"),
+        "checks the unit file in tests",
+    ),
 ];
 
 /// What the lab and its tests need besides.

@@ -119,6 +119,7 @@ pub async fn pools(State(daemon): State<Arc<Daemon>>, Query((query,)): Query<(Po
                 }
                 if let Some(usage) = counters.translator.pools.get(number) {
                     row.pool_avail_addresses = usage.addresses;
+                    row.pool_addresses_in_use = usage.addresses_in_use;
                     row.pool_ports_in_use = usage.in_use.iter().sum();
                     [row.ports_in_use_tcp, row.ports_in_use_udp, row.ports_in_use_icmp] = usage.in_use;
                     row.ports_quarantined = usage.quarantined;
