@@ -89,6 +89,12 @@ enum Chore {
     Mutate {
         /// Only the changes whose name contains this.
         only: Option<String>,
+        /// Only so many of them, chosen by the seed: all take the better part of an hour.
+        #[arg(long)]
+        sample: Option<usize>,
+        /// Which ones.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Send random requests to the daemon's control API; the result goes to host/tests/results.
     FuzzApi {
@@ -152,7 +158,7 @@ fn main() -> ExitCode {
             let targets = target.as_ref().map_or(all, std::slice::from_ref);
             fuzz::fuzz(&root, targets, seconds, minimise)
         }
-        Chore::Mutate { only } => mutate::mutate(&root, only.as_deref()),
+        Chore::Mutate { only, sample, seed } => mutate::mutate(&root, only.as_deref(), sample, seed),
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
         Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),

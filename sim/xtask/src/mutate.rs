@@ -1,16 +1,26 @@
 //! `cargo xtask mutate`: breaks key lines of the translator one at a time and sees whether its tests notice.
 //!
 //! The list is `driver/xlate/mutations.txt`; a normal test sees to it that every line it names is still there, once. The
-//! work is done in a checkout of its own below `target`, without optimisation: what takes time is compiling.
+//! work is done in a checkout of its own below `target`, without optimisation: what takes time is compiling. What came of
+//! each change is noted in `driver/xlate/mutated.txt`, with the commit it was made on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use sha2::{Digest, Sha256};
+
 use crate::run::{Error, Step};
 
 /// The list, in the workspace.
 const LIST: &str = "driver/xlate/mutations.txt";
+/// What came of the changes, the last time each was made.
+const RESULTS: &str = "driver/xlate/mutated.txt";
+/// First lines of that file.
+const RESULTS_HEAD: &str = "\
+# What came of the changes of mutations.txt when each was made last, by `cargo xtask mutate`: date, commit, the change, the first
+# test that noticed it.
+";
 /// Folder that its files are in.
 const CRATE: &str = "driver/xlate";
 
@@ -111,12 +121,56 @@ fn first_failure(checkout: &Path, build: &Path) -> Result<Option<String>, Error>
     Ok(Some(failed.unwrap_or("a test that printed nothing").to_string()))
 }
 
-/// Makes every change in turn.
+/// The changes whose name contains `only`; of these as many as `sample` says, which ones by the seed.
+fn choose(all: Vec<Mutation>, only: Option<&str>, sample: Option<usize>, seed: u64) -> Vec<Mutation> {
+    let mut chosen: Vec<Mutation> = all
+        .into_iter()
+        .filter(|one| only.is_none_or(|only| one.name.contains(only)))
+        .collect();
+    if let Some(sample) = sample {
+        chosen.sort_by_cached_key(|one| Sha256::digest(format!("{seed} {}", one.name)));
+        chosen.truncate(sample);
+    }
+    chosen
+}
+
+/// The text of the results with one more: a change is in it once.
+fn with_result(text: &str, name: &str, line: &str) -> String {
+    let of_change = format!(" | {name} | ");
+    let mut lines: Vec<&str> = text
+        .lines()
+        .filter(|other| !other.starts_with('#') && !other.contains(&of_change))
+        .collect();
+    lines.push(line);
+    lines.sort_by_key(|line| line.split(" | ").nth(2).map(str::to_owned));
+    let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    format!("{RESULTS_HEAD}{lines}")
+}
+
+/// Notes what came of a change.
+fn note(root: &Path, mutation: &Mutation, outcome: &str) -> Result<(), Error> {
+    let said = |program: &str, arguments: &[&str]| {
+        let out = Command::new(program).args(arguments).current_dir(root).output();
+        out.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string())
+            .unwrap_or_default()
+    };
+    let (date, commit) = (
+        said("date", &["+%F"]),
+        said("git", &["rev-parse", "--short=10", "HEAD"]),
+    );
+    let path = root.join(RESULTS);
+    // There may be none yet.
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let line = format!("{date} | {commit} | {} | {outcome}", mutation.name);
+    fs::write(&path, with_result(&text, &mutation.name, &line)).map_err(|error| Error::file(&path, error))
+}
+
+/// Makes the chosen changes in turn.
 ///
 /// # Errors
 /// A change that no test notices, or that does not compile, is one.
-pub fn mutate(root: &Path, only: Option<&str>) -> Result<(), Error> {
-    let all = mutations(root)?;
+pub fn mutate(root: &Path, only: Option<&str>, sample: Option<usize>, seed: u64) -> Result<(), Error> {
+    let all = choose(mutations(root)?, only, sample, seed);
     let checkout = root.join("target/mutate/checkout");
     let build = root.join("target/mutate/build");
     let text = checkout.display().to_string();
@@ -129,7 +183,7 @@ pub fn mutate(root: &Path, only: Option<&str>) -> Result<(), Error> {
         let why = std::io::Error::other("its tests fail as it is");
         return Err(Error::file(&checkout, why));
     }
-    for mutation in all.iter().filter(|one| only.is_none_or(|only| one.name.contains(only))) {
+    for mutation in &all {
         let path = checkout.join(CRATE).join(&mutation.file);
         let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
         let changed = mutation
@@ -139,9 +193,14 @@ pub fn mutate(root: &Path, only: Option<&str>) -> Result<(), Error> {
         let failure = first_failure(&checkout, &build)?;
         fs::write(&path, text).map_err(|error| Error::file(&path, error))?;
         match failure {
-            Some(failure) if failure != "does not compile" => println!("noticed   {}: {failure}", mutation.name),
+            Some(failure) if failure != "does not compile" => {
+                println!("noticed   {}: {failure}", mutation.name);
+                note(root, mutation, &failure)?;
+            }
             other => {
-                println!("UNNOTICED {}: {}", mutation.name, other.unwrap_or_default());
+                let why = other.unwrap_or_else(|| "NOBODY NOTICED".into());
+                println!("UNNOTICED {}: {why}", mutation.name);
+                note(root, mutation, &why)?;
                 unnoticed.push(path);
             }
         }
@@ -175,6 +234,29 @@ mod tests {
             let changed = mutation.apply(&text).unwrap_or_else(|why| panic!("{why}"));
             assert_ne!(changed, text);
         }
+    }
+
+    #[test]
+    fn a_sample_depends_on_the_seed_alone() {
+        let all = || mutations(&crate::root()).unwrap();
+        let names = |sample, seed| -> Vec<String> {
+            choose(all(), None, sample, seed)
+                .into_iter()
+                .map(|one| one.name)
+                .collect()
+        };
+        assert_eq!(names(None, 1).len(), all().len());
+        assert_eq!((names(Some(5), 1).len(), names(Some(5), 1)), (5, names(Some(5), 1)));
+        assert_ne!(names(Some(5), 1), names(Some(5), 2));
+        assert!(choose(all(), Some("no such change"), None, 1).is_empty());
+    }
+
+    #[test]
+    fn a_change_has_one_result() {
+        let text = with_result("", "b", "d | c | b | x");
+        let text = with_result(&text, "a", "d | c | a | x");
+        let text = with_result(&text, "b", "d | c | b | y");
+        assert_eq!(text, format!("{RESULTS_HEAD}d | c | a | x\nd | c | b | y\n"));
     }
 
     #[test]
