@@ -37,6 +37,8 @@ const EXCEPTIONS: usize = 8192;
 const EVENTS: usize = 65_536;
 /// Sessions that wait for room in the card.
 const OVERFLOW: usize = 4096;
+/// Router solicitations kept for [`Gateway::take_solicitations`].
+const SOLICITATIONS: usize = 64;
 /// Frames taken from the exception ring before their slots are given back.
 const GIVE_BACK: usize = 16;
 
@@ -195,6 +197,9 @@ pub struct Gateway {
     misplaced: u64,
     effects: Effects,
     due: Vec<SessionId>,
+    // Units whose router solicitations somebody wants, and those that came.
+    solicited: Vec<bool>,
+    solicitations: Vec<(usize, Vec<u8>)>,
     // A card was lost and is expected back.
     holding: bool,
     // Our time less the card's, wrapping: a card that was opened again may have begun to count anew.
@@ -232,6 +237,8 @@ impl Gateway {
             misplaced: 0,
             effects: Effects::new(),
             due: Vec::new(),
+            solicited: Vec::new(),
+            solicitations: Vec::new(),
             holding: false,
             card_offset: 0,
         }
@@ -590,7 +597,13 @@ impl Gateway {
                     return Ok(self.refuse(Reason::BadHeader));
                 }
                 if neigh::is_discovery(packet) {
-                    if ethernet {
+                    let router = packet.get(40) == Some(&neigh::ROUTER_SOLICITATION);
+                    if ethernet && router && self.solicited.get(unit) == Some(&true) {
+                        if self.solicitations.len() < SOLICITATIONS {
+                            self.solicitations.push((unit, packet.to_vec()));
+                        }
+                        // One advertisement answers all of them, so that none is lost.
+                    } else if ethernet {
                         self.neighbours.discovery(now, unit, packet, &mut out);
                     } else {
                         out.drops.push(Reason::NotForUs);

@@ -44,6 +44,8 @@ pub const ENTRIES: usize = 8192;
 const EVICT_SCAN: usize = 64;
 
 const BROADCAST: Mac = [0xff; 6];
+/// ICMPv6 type of a router solicitation.
+pub const ROUTER_SOLICITATION: u8 = 133;
 
 /// What the neighbour logic needs to know of a unit.
 #[derive(Clone, Debug, Default, PartialEq)]

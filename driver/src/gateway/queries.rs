@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use nat64_layout::dump::{self, DumpEntry};
-use nat64_layout::Direction;
+use nat64_layout::{Direction, Reason};
 use nat64_xlate::{BindingKey, DrainError, Draining, SessionId, Time};
 
 use super::{Gateway, GatewayError};
@@ -38,6 +38,30 @@ impl Gateway {
     /// Neighbours of all units.
     pub fn neighbours(&self) -> &Neighbours {
         &self.neighbours
+    }
+
+    /// Units whose router solicitations are kept for [`Gateway::take_solicitations`]; those of others are none of ours.
+    pub fn hear_solicitations(&mut self, units: Vec<bool>) {
+        self.solicited = units;
+    }
+
+    /// Router solicitations since the last call, not checked yet: unit and packet. One of many that came is enough.
+    pub fn take_solicitations(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.solicitations)
+    }
+
+    /// Sends a whole frame out of a port.
+    ///
+    /// # Errors
+    /// The card failed.
+    pub fn send_frame(&mut self, port: usize, frame: Vec<u8>) -> Result<(), GatewayError> {
+        self.transmit(port, frame)?;
+        self.flush()
+    }
+
+    /// Counts a message that somebody else refused.
+    pub fn count_refused(&mut self, reason: Reason) {
+        self.count(reason);
     }
 
     /// Exceptions and events that were not kept so far because nobody took them.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nat64_driver::gateway::CardShare as DriverShare;
 use nat64_driver::{Adopted, Card, Gateway, GatewayConfig, GatewayError, Reopened, Reopener};
-use nat64_layout::{Protocol, ABI_HASH};
+use nat64_layout::{Protocol, Reason, ABI_HASH};
 use nat64_xlate::{BibInfo, BindingKey, Event, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use super::dataplane::{
@@ -22,9 +22,13 @@ use super::dataplane::{
 use super::filter::{MappingMatch, SessionMatch};
 use super::state::MemoryFile;
 use super::{answers, walk};
+use crate::config::RouterAdvertisement;
+use crate::soft::ra::Advertiser;
 
 /// Time between two looks at the card's clock.
 const RESYNC: Duration = Duration::from_millis(50);
+/// Time between two looks at whether hosts are to be told of their router.
+const ADVERTISE: Duration = Duration::from_millis(100);
 /// Time between two looks at whether the card is what it should be.
 const CHECK: Duration = Duration::from_secs(1);
 /// Frames taken from a [`Frames`] in one round.
@@ -65,6 +69,8 @@ pub struct GatewayDataplane {
     takeover: Option<Takeover>,
     adopted: bool,
     reopener: Option<Reopener>,
+    advertiser: Advertiser,
+    next_advertisement: Instant,
     /// The card failed and is not back yet: what is said of it.
     lost: Option<Lost>,
     next_check: Instant,
@@ -275,6 +281,8 @@ impl GatewayDataplane {
             takeover: None,
             adopted: false,
             reopener: None,
+            advertiser: Advertiser::new(seed),
+            next_advertisement: Instant::now(),
             lost: None,
             next_check: Instant::now(),
         }
@@ -371,6 +379,35 @@ impl GatewayDataplane {
         Ok(count)
     }
 
+    /// Tells hosts of their router when it is time, or with `told` what they are told from now on.
+    fn advertise(&mut self, now: Time, told: Option<Vec<Option<RouterAdvertisement>>>) -> Result<(), DataplaneError> {
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
+        for (unit, packet) in gateway.take_solicitations() {
+            if !self.advertiser.solicit(now, unit, &packet) {
+                gateway.count_refused(Reason::BadNeighbourMessage);
+            }
+        }
+        let units = gateway.neighbours().units();
+        let mtu = |unit: usize| gateway.config().xlate.units.get(unit).map_or(1500, |unit| unit.mtu);
+        let frames = match told {
+            Some(told) => {
+                let heard = told.iter().map(Option::is_some).collect();
+                let frames = self.advertiser.configure(now, told, units, mtu);
+                gateway.hear_solicitations(heard);
+                frames
+            }
+            None => self.advertiser.advance(now, units, mtu),
+        };
+        if !frames.is_empty() {
+            self.drive(|gateway, _| {
+                let mut frames = frames.iter().cloned();
+                frames.try_for_each(|(port, frame)| gateway.send_frame(port, frame))
+            })?;
+            self.send_output();
+        }
+        Ok(())
+    }
+
     /// Sends what a gateway without a card made.
     fn send_output(&mut self) {
         if let (Carrier::Frames(frames), Some(gateway)) = (&mut self.carrier, &mut self.gateway) {
@@ -464,6 +501,10 @@ impl Dataplane for GatewayDataplane {
             count += 1;
         }
         let instant = Instant::now();
+        if instant >= self.next_advertisement {
+            self.next_advertisement = instant + ADVERTISE;
+            self.advertise(now, None)?;
+        }
         if instant >= self.next_check {
             self.next_check = instant + CHECK;
             self.drive(|gateway, _| gateway.check_card())?;
@@ -515,9 +556,12 @@ impl Dataplane for GatewayDataplane {
                 ReconfigureReport::default()
             }
         };
+        let told = config.advertisements.clone();
         self.config = Some(config);
         self.keep_memory();
         self.send_output();
+        let now = self.now()?;
+        self.advertise(now, Some(told))?;
         Ok(report)
     }
 

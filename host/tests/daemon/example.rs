@@ -311,3 +311,60 @@ async fn commits_keep_sessions_and_can_be_rolled_back() {
     assert_eq!(refused["places"][0]["column"], 25, "{refused}");
     rig.running.stop().await;
 }
+
+/// A router solicitation (RFC 4861 section 4.1) in a frame, with this hop limit.
+fn solicitation(hop_limit: u8) -> Vec<u8> {
+    let source: std::net::Ipv6Addr = "fe80::9".parse().unwrap();
+    let routers: std::net::Ipv6Addr = "ff02::2".parse().unwrap();
+    let header = etherparse::Ipv6Header {
+        payload_length: 8,
+        next_header: etherparse::IpNumber::IPV6_ICMP,
+        hop_limit,
+        source: source.octets(),
+        destination: routers.octets(),
+        ..Default::default()
+    };
+    let message = etherparse::Icmpv6Type::Unknown {
+        type_u8: 133,
+        code_u8: 0,
+        bytes5to8: [0; 4],
+    };
+    let icmp = etherparse::Icmpv6Header::with_checksum(message, source.octets(), routers.octets(), &[]).unwrap();
+    let mut frame = vec![0x33, 0x33, 0, 0, 0, 2];
+    frame.extend_from_slice(&super::rig::PEER);
+    frame.extend_from_slice(&[0x86, 0xdd]);
+    header.write(&mut frame).unwrap();
+    icmp.write(&mut frame).unwrap();
+    frame
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts_are_told_of_the_prefix_whatever_the_card() {
+    let rig = Rig::start().await;
+    let set = nat64_host::config::parse(SEED, "seed.conf").unwrap().to_set();
+    let unit = "set nat64-nic port 0 unit 0 family inet6 address 2001:db8::1/64
+        set nat64-nic port 0 unit 0 router-advertisement nat-prefix 64:ff9b::/96 lifetime 600
+        set nat64-nic port 1 unit 0 side outside";
+    rig.commit(&format!("{set}{unit}")).await.unwrap();
+    // PREF64 (RFC 8781): option 38 of 16 bytes, 75 units of 8 s and the code of a prefix of 96 bits, the prefix.
+    let option = [[38, 2, 2, 88, 0, 0x64, 0xff, 0x9b], [0; 8]].concat();
+    let heard = || {
+        let (port, frame) = rig.wire.sent().expect("an advertisement");
+        assert_eq!((port, &frame[..6], frame[54]), (0, &[0x33, 0x33, 0, 0, 0, 1][..], 134), "{frame:02x?}");
+        assert!(frame.windows(16).any(|window| window == option), "{frame:02x?}");
+    };
+    heard();
+    // Who asks is told, after the pause there must be between two; who asks from another link is not.
+    let asked = std::time::Instant::now();
+    rig.wire.arrive(0, solicitation(255));
+    heard();
+    assert!(asked.elapsed() < std::time::Duration::from_secs(8), "not the next regular one");
+    rig.wire.arrive(0, solicitation(64));
+    let client = rig.client();
+    wait_for(|| async {
+        let drops: Vec<Drop> = client.get_as("/v1/drops").await;
+        drops.iter().any(|drop| drop.reason == "BadNeighbourMessage" && drop.count == 1).then_some(())
+    })
+    .await;
+    rig.running.stop().await;
+}
