@@ -248,7 +248,7 @@ impl Daemon {
         let mut command = nat64d();
         command
             .arg("--card")
-            .arg(format!("core=vfio-user:{}", card.socket().display()));
+            .arg(format!("vfio-user:{}", card.socket().display()));
         command.arg("--folder").arg(card.folder.join("config"));
         command.arg("--run").arg(card.folder.join("run"));
         let socket = card.folder.join("run/control.sock");
@@ -414,7 +414,7 @@ fn what_cannot_be_believed_is_made_anew_and_said() {
     daemon.process.terminate();
 
     // The memory of another version of the contract is of no use.
-    let path = folder.path().join("run/memory-core");
+    let path = folder.path().join("run/memory-card0");
     let text = std::fs::read_to_string(&path).expect("kept");
     let (_, json) = text.split_once('\n').expect("two lines");
     let mut memory: Value = serde_json::from_str(json).expect("JSON");
