@@ -381,7 +381,9 @@ impl GatewayDataplane {
 
     /// Tells hosts of their router when it is time, or with `told` what they are told from now on.
     fn advertise(&mut self, now: Time, told: Option<Vec<Option<RouterAdvertisement>>>) -> Result<(), DataplaneError> {
-        let Some(gateway) = &mut self.gateway else { return Ok(()) };
+        let Some(gateway) = &mut self.gateway else {
+            return Ok(());
+        };
         for (unit, packet) in gateway.take_solicitations() {
             if !self.advertiser.solicit(now, unit, &packet) {
                 gateway.count_refused(Reason::BadNeighbourMessage);

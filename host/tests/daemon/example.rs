@@ -350,7 +350,11 @@ async fn hosts_are_told_of_the_prefix_whatever_the_card() {
     let option = [[38, 2, 2, 88, 0, 0x64, 0xff, 0x9b], [0; 8]].concat();
     let heard = || {
         let (port, frame) = rig.wire.sent().expect("an advertisement");
-        assert_eq!((port, &frame[..6], frame[54]), (0, &[0x33, 0x33, 0, 0, 0, 1][..], 134), "{frame:02x?}");
+        assert_eq!(
+            (port, &frame[..6], frame[54]),
+            (0, &[0x33, 0x33, 0, 0, 0, 1][..], 134),
+            "{frame:02x?}"
+        );
         assert!(frame.windows(16).any(|window| window == option), "{frame:02x?}");
     };
     heard();
@@ -358,12 +362,18 @@ async fn hosts_are_told_of_the_prefix_whatever_the_card() {
     let asked = std::time::Instant::now();
     rig.wire.arrive(0, solicitation(255));
     heard();
-    assert!(asked.elapsed() < std::time::Duration::from_secs(8), "not the next regular one");
+    assert!(
+        asked.elapsed() < std::time::Duration::from_secs(8),
+        "not the next regular one"
+    );
     rig.wire.arrive(0, solicitation(64));
     let client = rig.client();
     wait_for(|| async {
         let drops: Vec<Drop> = client.get_as("/v1/drops").await;
-        drops.iter().any(|drop| drop.reason == "BadNeighbourMessage" && drop.count == 1).then_some(())
+        drops
+            .iter()
+            .any(|drop| drop.reason == "BadNeighbourMessage" && drop.count == 1)
+            .then_some(())
     })
     .await;
     rig.running.stop().await;
