@@ -30,7 +30,8 @@ fn again() -> io::Result<()> {
     use std::os::unix::process::CommandExt;
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
-    let mut command = std::process::Command::new("/proc/self/exe");
+    // By its own path: /proc/self/exe would give the process another name.
+    let mut command = std::process::Command::new(std::env::current_exe()?);
     // It returns only if it fails.
     Err(command.arg0(name).args(arguments).env(VARIABLE, LARGE).exec())
 }
