@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nat64_driver::card::{Card, CardOptions};
 use nat64_driver::gateway::Gateway;
 use nat64_driver::{GatewayConfig, LinkType};
-use nat64_host::config::{build, parse_curly, BuildOptions};
+use nat64_host::config::{build, parse, BuildOptions, CardLimits};
 use nat64_sim::card::{SimCard, Wire};
 use nat64_sim::engine::TxFrame;
 use nat64_sim::pins::{Bench, PinEngine, PinsIn, PinsOut};
@@ -54,16 +54,22 @@ pub fn example(name: &str) -> GatewayConfig {
     configuration(&text)
 }
 
-/// A configuration from text in curly form, for Ethernet.
+/// A configuration from text in any form, for Ethernet and a card.
 pub fn configuration(text: &str) -> GatewayConfig {
-    let tree = parse_curly(text, "test").unwrap_or_else(|e| panic!("{e}"));
-    match build(
-        &tree,
-        BuildOptions {
-            link_type: LinkType::Ethernet,
-            ..BuildOptions::default()
-        },
-    ) {
+    configuration_for(text, false)
+}
+
+/// The same for a card or for software, which have limits of their own.
+pub fn configuration_for(text: &str, soft: bool) -> GatewayConfig {
+    let tree = parse(text, "test").unwrap_or_else(|e| panic!("{e}"));
+    let mut options = BuildOptions {
+        link_type: LinkType::Ethernet,
+        ..BuildOptions::default()
+    };
+    if soft {
+        options.limits = CardLimits::SOFT;
+    }
+    match build(&tree, options) {
         Ok((config, _)) => config,
         Err(problems) => panic!("{problems:?}"),
     }
