@@ -6,8 +6,8 @@
 //!
 //! What the kernel then does for each packet (a buffer, a route, a queue, a wake-up) it does once; whoever needs single
 //! datagrams at last, a socket or a network card, cuts them apart again and gets the same ones: equal headers, one length
-//! (the last may be shorter), consecutive identifications in IPv4, checksums that are made when they are sent. Only
-//! datagrams whose checksum was left to the kernel are joined, so that none is made right that was wrong.
+//! (the last may be shorter), consecutive identifications in IPv4, checksums that are made when they are sent. The translator
+//! gives identifications in no order, so today it is datagrams toward IPv6 that are joined. Only datagrams whose checksum was left to the kernel are joined, so that none is made right that was wrong.
 
 use super::super::offload::Shape;
 use super::super::vnet::VNET_HEADER;
