@@ -237,6 +237,9 @@ impl Default for IovaAllocator {
 }
 
 impl IovaAllocator {
+    /// Where all buffers of a transport are: first bus address and bytes.
+    pub(crate) const WINDOW: (u64, u64) = (FIRST_IOVA, 2 * LIMIT as u64);
+
     /// Bytes rounded up to whole pages, and where they go; `None` when all buffers together would pass 1 GiB.
     pub(crate) fn take(&mut self, bytes: usize) -> Option<(usize, u64)> {
         let bytes = whole_pages(bytes).filter(|&bytes| bytes <= self.left)?;

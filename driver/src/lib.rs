@@ -31,4 +31,4 @@ pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
 pub use gateway::{AdoptReport, CardShare, Exception, Gateway, GatewayError, GatewayStats, Moved, Reopened, Reopener};
 pub use selftest::{self_test, Check};
-pub use transport::{open, CardSpec, DeviceError, OpenError, SpecError, Transport};
+pub use transport::{open, CardSpec, DeviceError, Held, OpenError, SpecError, Transport, VfioTransport};

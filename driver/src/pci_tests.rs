@@ -175,11 +175,45 @@ fn every_refusal_says_what_to_do() {
     tree.add(CARD, (0x8086, 0x2922), 0x01_06_01, Some("ahci"), Some(3));
     assert!(ready(&tree).contains("no NAT64 card") && bind(&tree).contains("left alone"));
 
-    // Root may open anything.
-    if !rustix::process::geteuid().is_root() {
-        let tree = Tree::new();
-        tree.card(Some("vfio-pci"), Some(3));
-        fs::set_permissions(tree.sysfs.group_file(3), fs::Permissions::from_mode(0o000)).expect("ours");
-        assert!(ready(&tree).contains("run as root"));
+    // Somebody else of the group has another driver by the time the card is opened.
+    let tree = Tree::new();
+    tree.card(Some("vfio-pci"), Some(3));
+    tree.add("0000:03:00.1", (0x8086, 0x2922), 0x01_06_01, Some("ahci"), Some(3));
+    let error = ready(&tree);
+    assert!(
+        error.contains("not viable") && error.contains("0000:03:00.1") && error.contains("must be bound to vfio-pci"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_user_without_permission_is_told_what_to_do() {
+    let tree = Tree::new();
+    tree.card(Some("vfio-pci"), Some(3));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+    mode(tree.folder.path(), 0o755);
+    mode(&tree.sysfs.container_file(), 0o666);
+    mode(&tree.sysfs.group_file(3), 0o600);
+    let sysfs = tree.sysfs.clone();
+    // User and capabilities belong to threads: only this one is somebody else, if we are root.
+    let refused = std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            let nobody = Some(rustix::fs::Uid::from_raw(65534));
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).expect("root may");
+        } else {
+            fs::set_permissions(sysfs.group_file(3), fs::Permissions::from_mode(0o000)).expect("ours");
+        }
+        let opened = sysfs.ready(address(CARD)).expect_err("no permission");
+        let bound = sysfs.write(sysfs.device(address(CARD)).join("nothing"), "x");
+        (opened, bound.expect_err("no permission"))
+    });
+    let (opened, bound) = refused.join().expect("no panic");
+    assert!(
+        matches!(&opened, OpenError::Permission { path } if *path == tree.sysfs.group_file(3)),
+        "{opened}"
+    );
+    assert!(opened.to_string().contains("run as root"), "{opened}");
+    if rustix::process::geteuid().is_root() {
+        assert!(bound.to_string().contains("binding needs root"), "{bound}");
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use fault::{Accident, FaultPlan, FaultTransport};
 pub use open::{identify, open, CardIdentity, CardSpec, OpenError, SpecError};
-pub use vfio::VfioTransport;
+pub use vfio::{Held, VfioTransport};
 pub use vfio_user::VfioUserTransport;
 
 pub use nat64_layout::Bar;
@@ -108,7 +108,10 @@ pub(crate) fn take_event(fd: BorrowedFd<'_>) -> Result<bool, DeviceError> {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The card answers with all ones: it was pulled, reset, or lost its power.
-    #[error("the card is gone: {bar:?} {offset:#x} and its identity read as all ones")]
+    #[error(
+        "the card is gone: {bar:?} {offset:#x} and its identity read as all ones; `nat64ctl card list` and `dmesg` tell \
+         whether it lost its link, its power or its slot, and it is taken up again when it is back"
+    )]
     Gone {
         /// Window of the read that showed it.
         bar: Bar,

@@ -8,19 +8,25 @@
 //! ```
 //!
 //! The way to the IOMMU is a type 1 container; with the Cargo feature `iommufd` it is iommufd where the kernel has it.
+//! `vfio-ioctls` opens both; afterwards the device is worked with by its descriptor ([`kernel`]), so that one which an
+//! earlier process opened ([`Held`]) is no different.
 //!
 //! **Order.** Device memory is strongly ordered on x86-64: writes leave in program order, and stores to shared memory made
 //! before a doorbell are visible before it. A full fence stands before each write all the same, so that the compiler
 //! keeps that order; on other processors a device barrier would be needed, and [`VfioTransport::open`] refuses them.
 //!
 //! **End.** The windows are unmapped first, then the buffers leave the IOMMU, then the device is closed, then its group:
-//! in any other order the group stays busy.
+//! in any other order the group stays busy. A card that somebody holds is left as it is.
 #![allow(unsafe_code)]
 
+mod held;
+mod kernel;
+
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{fence, Ordering};
+use std::sync::atomic::{fence, AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +42,8 @@ use super::wire::poll_until;
 use super::{check_access, take_event, Bar, DeviceError, OpenError, Transport};
 use crate::dma::{DmaBuffer, DmaMemory, IovaAllocator};
 use crate::pci::{Address, Sysfs};
+pub use held::Held;
+use kernel::{Container, Device};
 
 /// Index of configuration space (VFIO_PCI_CONFIG_REGION_INDEX).
 const CONFIG_REGION: u32 = 7;
@@ -74,33 +82,71 @@ impl Window {
     }
 }
 
+/// How memory is shown to the card.
+enum Iommu {
+    /// As the crate opened it.
+    Opened(Arc<dyn VfioOps>),
+    /// A container of an earlier process.
+    Held(Container),
+}
+
+/// The device, open.
+enum DeviceFile {
+    /// As the crate opened it, found in this folder of sysfs.
+    Opened(ManuallyDrop<VfioDevice>, PathBuf),
+    /// A descriptor of an earlier process.
+    Held(OwnedFd),
+}
+
+impl DeviceFile {
+    fn device(&self) -> Device<'_> {
+        Device(match self {
+            Self::Opened(device, _) => borrowed(&**device),
+            Self::Held(device) => device.as_fd(),
+        })
+    }
+}
+
+impl Drop for DeviceFile {
+    fn drop(&mut self) {
+        if let Self::Opened(device, folder) = self {
+            // The crate looks the group up once more and panics when the device is not there any more.
+            if folder.join("iommu_group").exists() {
+                // SAFETY: this is the end of `self`, and nothing after it looks at the field.
+                unsafe { ManuallyDrop::drop(device) };
+            }
+        }
+    }
+}
+
 /// See the module documentation. Fields are in the order of their end.
 pub struct VfioTransport {
+    address: Address,
     bars: Vec<Window>,
-    device: Option<VfioDevice>,
+    file: DeviceFile,
     vectors: Vec<EventFd>,
     alarms: [EventFd; 2],
-    ops: Arc<dyn VfioOps>,
+    iommu: Iommu,
     iovas: IovaAllocator,
     buffers: Vec<DmaBuffer>,
-    sysfs: PathBuf,
+    /// Where the command register is in the device's file.
+    command: u64,
+    /// Somebody holds the card; what it is told with when the kernel wants it back.
+    held: Option<Arc<AtomicBool>>,
 }
 
 impl std::fmt::Debug for VfioTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let buffers = self.buffers.len();
         f.debug_struct("VfioTransport")
-            .field("device", &self.sysfs)
+            .field("device", &self.address)
             .field("buffers", &buffers)
             .finish()
     }
 }
 
-fn failed(operation: &'static str) -> impl Fn(VfioError) -> DeviceError {
-    move |error| DeviceError::Backend {
-        operation,
-        reason: error.to_string(),
-    }
+fn io(operation: &'static str) -> impl Fn(io::Error) -> DeviceError {
+    move |source| DeviceError::Io { operation, source }
 }
 
 #[cfg(not(feature = "iommufd"))]
@@ -119,15 +165,41 @@ fn iommu() -> Result<Arc<dyn VfioOps>, VfioError> {
 
 fn eventfd() -> Result<EventFd, DeviceError> {
     // EFD_NONBLOCK
-    EventFd::new(rustix::event::EventfdFlags::NONBLOCK.bits() as i32).map_err(|source| DeviceError::Io {
-        operation: "make an eventfd",
-        source,
-    })
+    EventFd::new(rustix::event::EventfdFlags::NONBLOCK.bits() as i32).map_err(io("make an eventfd"))
 }
 
-fn borrowed(fd: &EventFd) -> BorrowedFd<'_> {
-    // SAFETY: the descriptor is open for as long as the EventFd lives, which the lifetime of the result is bound to.
-    unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
+/// The descriptor of something that lives as long as the result is used.
+fn borrowed(owner: &impl AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open for as long as its owner lives, which the lifetime of the result is bound to.
+    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}
+
+/// A descriptor of our own for the same file.
+fn copy(owner: &impl AsRawFd) -> Result<OwnedFd, DeviceError> {
+    borrowed(owner).try_clone_to_owned().map_err(io("copy a descriptor"))
+}
+
+/// Maps a BAR.
+fn window(device: Device<'_>, address: Address, index: u32, bytes: u32) -> Result<Window, OpenError> {
+    let other = |what: String| OpenError::Vfio { address, what };
+    let region = device
+        .region(index)
+        .map_err(|error| other(format!("cannot ask for BAR{index}: {error}")))?;
+    let kernel::Region { size, flags, offset } = region;
+    if size < u64::from(bytes) || flags & CAN_MAP == 0 {
+        return Err(OpenError::WrongDevice {
+            device: address.to_string(),
+            what: format!(
+                "BAR{index} has {size:#x} bytes and flags {flags:#x}, {bytes:#x} that can be mapped are needed"
+            ),
+        });
+    }
+    let mut options = MmapOptions::new();
+    options.offset(offset).len(bytes as usize);
+    let map = options
+        .map_raw(&device.0)
+        .map_err(|error| other(format!("cannot map BAR{index}: {error}")))?;
+    Ok(Window { map })
 }
 
 impl VfioTransport {
@@ -138,9 +210,6 @@ impl VfioTransport {
     pub fn open(address: Address) -> Result<Self, OpenError> {
         let sysfs = Sysfs::default();
         let other = |what: String| OpenError::Vfio { address, what };
-        if cfg!(not(target_arch = "x86_64")) {
-            return Err(other("the order of writes to a card is only known on x86-64".into()));
-        }
         let group = sysfs.ready(address)?;
         let refused = |error: VfioError| match &error {
             VfioError::OpenGroup(source, _) if source.kind() == io::ErrorKind::ResourceBusy => OpenError::InUse {
@@ -155,27 +224,61 @@ impl VfioTransport {
         };
         let ops = iommu().map_err(refused)?;
         let folder = sysfs.device(address);
-        let device = VfioDevice::new(&folder, ops.clone(), true).map_err(refused)?;
-        let map = |index: u32, bytes: u32| {
-            let (size, flags) = (device.get_region_size(index), device.get_region_flags(index));
-            if size < u64::from(bytes) || flags & CAN_MAP == 0 {
-                return Err(OpenError::WrongDevice {
-                    device: address.to_string(),
-                    what: format!(
-                        "BAR{index} has {size:#x} bytes and flags {flags:#x}, {bytes:#x} that can be mapped are needed"
-                    ),
-                });
-            }
-            let offset = device.get_region_offset(index);
-            let mut options = MmapOptions::new();
-            options.offset(offset).len(bytes as usize);
-            let map = options
-                .map_raw(&device)
-                .map_err(|e| other(format!("cannot map BAR{index}: {e}")))?;
-            Ok(Window { map })
-        };
-        let bars = vec![map(0, BAR0_BYTES)?, map(2, BAR2_BYTES)?];
-        let count = device.get_irq_info(MSIX).map_or(0, |info| info.count);
+        let opened = VfioDevice::new(&folder, ops.clone(), true).map_err(refused)?;
+        let file = DeviceFile::Opened(ManuallyDrop::new(opened), folder);
+        Self::with(address, file, Iommu::Opened(ops))
+    }
+
+    /// Takes up a card that runs and that somebody holds: it is not reset, and goes on translating meanwhile. What it was
+    /// shown of memory before is taken away from it; until that is done it is no bus master. It stays held.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the device is gone, or is no card.
+    pub fn resume(held: &Held) -> Result<Self, OpenError> {
+        let address = held.address;
+        let held = held.try_clone().map_err(io("copy a descriptor"))?;
+        let function = Sysfs::default()
+            .function(address)
+            .map_err(|_| OpenError::NoDevice { address })?;
+        if !function.is_card() {
+            return Err(OpenError::WrongDevice {
+                device: address.to_string(),
+                what: format!("it is {}", function.name()),
+            });
+        }
+        let iommu = Iommu::Held(Container(held.container));
+        let mut transport = Self::with(address, DeviceFile::Held(held.device), iommu)?;
+        transport.held = Some(held.wanted);
+        Ok(transport)
+    }
+
+    fn with(address: Address, file: DeviceFile, iommu: Iommu) -> Result<Self, OpenError> {
+        if cfg!(not(target_arch = "x86_64")) {
+            let what = "the order of writes to a card is only known on x86-64".into();
+            return Err(OpenError::Vfio { address, what });
+        }
+        let device = file.device();
+        let config = device
+            .region(CONFIG_REGION)
+            .map_err(io("ask for configuration space"))?;
+        let command = config.offset + pci::COMMAND as u64;
+        if let Iommu::Held(container) = &iommu {
+            let quiet = device.set_command(command, pci::COMMAND_MEMORY);
+            // What reads back has reached the card, and all it had sent before is in memory.
+            quiet
+                .and_then(|()| device.command(command))
+                .map_err(io("stop the card's access to memory"))?;
+            device.signal(MSIX, &[]).map_err(io("disable MSI-X"))?;
+            let (iova, bytes) = IovaAllocator::WINDOW;
+            container
+                .unmap(iova, bytes)
+                .map_err(io("take memory away from the card"))?;
+        }
+        let bars = vec![
+            window(device, address, 0, BAR0_BYTES)?,
+            window(device, address, 2, BAR2_BYTES)?,
+        ];
+        let count = device.irqs(MSIX);
         if (count as usize) < pci::VECTORS {
             return Err(OpenError::WrongDevice {
                 device: address.to_string(),
@@ -183,65 +286,68 @@ impl VfioTransport {
             });
         }
         let vectors = (0..pci::VECTORS).map(|_| eventfd()).collect::<Result<Vec<_>, _>>()?;
-        let mut transport = Self {
+        let transport = Self {
+            address,
             bars,
-            device: Some(device),
+            file,
             vectors,
             alarms: [eventfd()?, eventfd()?],
-            ops,
+            iommu,
             iovas: IovaAllocator::default(),
             buffers: Vec::new(),
-            sysfs: folder,
+            command,
+            held: None,
         };
         transport.set_command()?;
-        let device = transport.device()?;
-        device
-            .enable_msix(transport.vectors.iter().collect())
-            .map_err(failed("enable MSI-X"))?;
+        let device = transport.file.device();
+        let vectors: Vec<_> = transport.vectors.iter().map(borrowed).collect();
+        device.signal(MSIX, &vectors).map_err(io("enable MSI-X"))?;
         for (irq, fd) in [ERROR_IRQ, REQUEST_IRQ].into_iter().zip(&transport.alarms) {
             // Old kernels and simple devices have neither; reads of all ones tell the same later.
-            if device.get_irq_info(irq).is_some_and(|info| info.count > 0) {
-                device
-                    .enable_irq(irq, vec![fd])
-                    .map_err(failed("watch for errors of the device"))?;
+            if device.irqs(irq) > 0 {
+                let watched = device.signal(irq, &[borrowed(fd)]);
+                watched.map_err(io("watch for errors of the device"))?;
             }
         }
         Ok(transport)
     }
 
-    fn device(&self) -> Result<&VfioDevice, DeviceError> {
-        self.device.as_ref().ok_or(DeviceError::Disconnected {
-            reason: "the device is closed".into(),
+    /// Descriptors that keep the card as it is when this transport ends. From here on its end leaves the card alone: it
+    /// goes on until the last copy of the descriptors is closed.
+    ///
+    /// # Errors
+    /// The way to the IOMMU is iommufd, or there are no descriptors to be had.
+    pub fn hold(&mut self) -> Result<Held, DeviceError> {
+        let container = match &self.iommu {
+            Iommu::Held(container) => copy(&container.0)?,
+            Iommu::Opened(ops) => match ops.as_any().downcast_ref::<VfioContainer>() {
+                Some(container) => copy(container)?,
+                None => {
+                    return Err(DeviceError::Backend {
+                        operation: "hold the card",
+                        reason: "with iommufd a card cannot outlive its driver".into(),
+                    })
+                }
+            },
+        };
+        let device = copy(&self.file.device().0)?;
+        let wanted = self.held.get_or_insert_with(Arc::default).clone();
+        Ok(Held {
+            address: self.address,
+            device,
+            container,
+            wanted,
         })
     }
 
-    fn fd(&self) -> Result<BorrowedFd<'_>, DeviceError> {
-        let raw = self.device()?.as_raw_fd();
-        // SAFETY: the descriptor is the device's, which lives in `self` and is closed only when `self` ends.
-        Ok(unsafe { BorrowedFd::borrow_raw(raw) })
-    }
-
     /// Memory and bus master enable in the command register. The crate's own accessors only log what goes wrong.
-    fn set_command(&mut self) -> Result<(), DeviceError> {
-        let at = self.device()?.get_region_offset(CONFIG_REGION) + pci::COMMAND as u64;
-        let io = |operation: &'static str| {
-            move |error: rustix::io::Errno| DeviceError::Io {
-                operation,
-                source: error.into(),
-            }
-        };
-        let fd = self.fd()?;
-        let mut word = [0; 2];
-        let got = rustix::io::pread(fd, &mut word, at).map_err(io("read the command register"))?;
-        let command = u16::from_le_bytes(word) | pci::COMMAND_MEMORY | pci::COMMAND_MASTER;
-        let put = rustix::io::pwrite(fd, &command.to_le_bytes(), at).map_err(io("write the command register"))?;
-        if (got, put) != (2, 2) {
-            return Err(DeviceError::Backend {
-                operation: "write the command register",
-                reason: format!("{got} bytes read, {put} written"),
-            });
-        }
-        Ok(())
+    fn set_command(&self) -> Result<(), DeviceError> {
+        let device = self.file.device();
+        let command = device.command(self.command).map_err(io("read the command register"))?;
+        let command = command | pci::COMMAND_MEMORY | pci::COMMAND_MASTER;
+        device
+            .set_command(self.command, command)
+            .map_err(io("write the command register"))
     }
 
     fn window(&self, bar: Bar) -> &Window {
@@ -262,13 +368,16 @@ impl VfioTransport {
     }
 
     fn check_alarms(&self) -> Result<(), DeviceError> {
-        for (fd, reason) in self.alarms.iter().zip([
-            "the kernel reports an unrecoverable PCI Express error",
-            "the kernel asks for the card back (it is being removed or unbound)",
-        ]) {
-            if take_event(borrowed(fd))? {
-                return Err(DeviceError::Disconnected { reason: reason.into() });
+        let [error, request] = &self.alarms;
+        let lost = |reason: &str| Err(DeviceError::Disconnected { reason: reason.into() });
+        if take_event(borrowed(request))? {
+            if let Some(wanted) = &self.held {
+                wanted.store(true, Ordering::Relaxed);
             }
+            return lost("the kernel asks for the card back (it is being removed or unbound)");
+        }
+        if take_event(borrowed(error))? {
+            return lost("the kernel reports an unrecoverable PCI Express error");
         }
         Ok(())
     }
@@ -310,20 +419,26 @@ impl Transport for VfioTransport {
             operation: "make memory that is shared with the card",
             source,
         })?;
-        let address = memory.host_address() as *mut u8;
-        // SAFETY: the range is `bytes` bytes of a mapping that `self.buffers` keeps until it is unmapped in `drop`, after
-        // which the IOMMU lets no access through. This process touches it through atomics only.
-        let mapped = unsafe { self.ops.vfio_dma_map(iova, bytes, address) };
-        match mapped {
-            Ok(()) => {}
-            Err(VfioError::IommuDmaMap(error)) if error.errno() == rustix::io::Errno::NOMEM.raw_os_error() => {
-                return Err(DeviceError::Memlock {
-                    bytes,
-                    limit: memlock(),
-                })
+        let address = memory.host_address();
+        // What is mapped is `bytes` bytes of a mapping that `self.buffers` keeps until it is unmapped in `drop`, after which
+        // the IOMMU lets no access through; of a card that is held the kernel keeps the pages. This process touches it
+        // through atomics only.
+        let mapped = match &self.iommu {
+            // SAFETY: as above.
+            Iommu::Held(container) => unsafe { container.map(iova, bytes, address) },
+            // SAFETY: as above.
+            Iommu::Opened(ops) => match unsafe { ops.vfio_dma_map(iova, bytes, address as *mut u8) } {
+                Err(VfioError::IommuDmaMap(error)) => Err(io::Error::from_raw_os_error(error.errno())),
+                other => other.map_err(io::Error::other),
+            },
+        };
+        mapped.map_err(|source| {
+            if source.raw_os_error() == Some(rustix::io::Errno::NOMEM.raw_os_error()) {
+                let limit = memlock();
+                return DeviceError::Memlock { bytes, limit };
             }
-            Err(error) => return Err(failed("map memory into the IOMMU")(error)),
-        }
+            io("map memory into the IOMMU")(source)
+        })?;
         let buffer = DmaBuffer { iova, memory };
         self.buffers.push(buffer.clone());
         Ok(buffer)
@@ -352,14 +467,7 @@ impl Transport for VfioTransport {
     }
 
     fn reset(&mut self) -> Result<(), DeviceError> {
-        type Reset = rustix::ioctl::NoArg<{ rustix::ioctl::opcode::none(b';', 111) }>;
-        // SAFETY: VFIO_DEVICE_RESET (linux/vfio.h: VFIO_BASE + 11, no argument) on the descriptor of a VFIO device touches
-        // no memory of this process.
-        let done = unsafe { rustix::ioctl::ioctl(self.fd()?, Reset::new()) };
-        done.map_err(|error| DeviceError::Io {
-            operation: "reset the card",
-            source: error.into(),
-        })?;
+        self.file.device().reset().map_err(io("reset the card"))?;
         // The kernel restores configuration space as it was; what fired before belongs to the past.
         self.take_interrupts()?;
         self.set_command()
@@ -368,23 +476,17 @@ impl Transport for VfioTransport {
 
 impl Drop for VfioTransport {
     fn drop(&mut self) {
-        if let Some(device) = self.device.take() {
+        if self.held.is_none() {
             // No interrupts and no DMA from here on; a card that is gone has neither.
-            let _ = device.disable_msix();
-            let at = device.get_region_offset(CONFIG_REGION) + pci::COMMAND as u64;
-            // SAFETY: the descriptor is open until `device` ends, below.
-            let fd = unsafe { BorrowedFd::borrow_raw(device.as_raw_fd()) };
-            let _ = rustix::io::pwrite(fd, &pci::COMMAND_MEMORY.to_le_bytes(), at);
-            for buffer in &self.buffers {
-                let _ = self.ops.vfio_dma_unmap(buffer.iova, buffer.memory.bytes());
-            }
-            self.bars.clear();
-            // The crate looks the group up once more and panics when the device is not there any more.
-            if self.sysfs.join("iommu_group").exists() {
-                drop(device);
-            } else {
-                std::mem::forget(device);
+            let device = self.file.device();
+            let _ = device.signal(MSIX, &[]);
+            let _ = device.set_command(self.command, pci::COMMAND_MEMORY);
+            if let Iommu::Opened(ops) = &self.iommu {
+                for buffer in &self.buffers {
+                    let _ = ops.vfio_dma_unmap(buffer.iova, buffer.memory.bytes());
+                }
             }
         }
+        self.bars.clear();
     }
 }

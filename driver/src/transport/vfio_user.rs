@@ -295,7 +295,16 @@ impl Transport for VfioUserTransport {
 
 impl Drop for VfioUserTransport {
     fn drop(&mut self) {
-        // The card must not write into memory that is about to be something else's; a server that is gone cannot.
+        // The card must not write into memory that is about to be something else's; a server that is gone cannot. It is no
+        // bus master first: what it would write to memory that is gone is an error, what it drops is none.
+        let command = access(CONFIG_REGION, pci::COMMAND as u64, 2);
+        let memory_only = pci::COMMAND_MEMORY.to_le_bytes();
+        let quiet = self
+            .connection
+            .ask(Command::RegionWrite, &[&command, &memory_only], None, 0);
+        if quiet.is_err() {
+            return;
+        }
         for buffer in &self.buffers {
             let mut request = u32s([24, 0]);
             request.extend_from_slice(&buffer.iova.to_le_bytes());
