@@ -186,6 +186,40 @@ fn packets_are_translated_through_the_socket() {
     );
 }
 
+/// Frames without a session go to the host's memory as they come; a driver that leaves takes that memory with it.
+#[test]
+fn a_client_that_leaves_under_load_leaves_no_dma_behind() {
+    let bench = Bench::start();
+    let inside = cable(&bench.path("inside"));
+    let mut punted = 0;
+    for round in 0..12u16 {
+        let mut running = Running::new(bench.connect());
+        for number in 0..24 {
+            let packet = udp6(CLIENT, 5000 + 24 * round + number, SERVER, 53, &[7; 300]);
+            put(&inside, 0, &running.gateway, &packet);
+        }
+        // The first are on their way; the others meet what is done here.
+        while running.gateway.stats().frames_in[0] == 0 {
+            let now = running.clock.1 + running.clock.0.elapsed().as_nanos() as u64;
+            running.gateway.poll(now).expect("card works");
+        }
+        punted += running.gateway.stats().frames_in[0];
+        drop(running);
+        assert!(bench.service.wait_for_end(Duration::from_secs(10)));
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut stats = bench.service.stats().expect("it goes on");
+    while stats.frames_in[0] < 12 * 24 && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        stats = bench.service.stats().expect("it goes on");
+    }
+    assert_eq!(
+        (stats.faults, stats.frames_in[0]),
+        (0, 12 * 24),
+        "{punted} seen by the driver"
+    );
+}
+
 #[test]
 fn dma_to_memory_that_is_not_mapped_is_refused_and_counted() {
     let bench = Bench::start();

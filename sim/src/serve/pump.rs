@@ -37,8 +37,8 @@ pub enum Event {
     Read(Bar, u64, usize, Sender<Result<Vec<u8>, EngineError>>),
     /// A posted write to a BAR.
     Write(Bar, u64, Vec<u8>),
-    /// A change of configuration space, [`Change::Reset`] not among them.
-    Change(Change),
+    /// A change of configuration space, [`Change::Reset`] not among them, and who waits for it: such writes are not posted.
+    Change(Change, Sender<Result<(), EngineError>>),
     /// A vector's eventfd, or that it has none any more.
     Vector(u16, Option<File>),
     /// Raises a vector as if the card had (VFIO_IRQ_SET_DATA_NONE).
@@ -118,6 +118,8 @@ struct State {
     master: bool,
     mask: bool,
     payload: Option<(usize, usize)>,
+    /// Who waits for what is under way.
+    waiting: Vec<Sender<Result<(), EngineError>>>,
     stats: Stats,
     start: Instant,
     log: Option<Box<dyn Write + Send>>,
@@ -200,6 +202,7 @@ impl Pump {
             master: false,
             mask: false,
             payload: None,
+            waiting: Vec::new(),
             stats: Stats::default(),
             start: Instant::now(),
             log,
@@ -261,7 +264,15 @@ impl State {
             }
             let now = self.start.elapsed().as_nanos() as u64;
             match self.card.with(move |f| perform(f, jobs, now)).and_then(|done| done) {
-                Ok(done) => idle = self.deliver(done),
+                Ok(done) => {
+                    idle = self.deliver(done);
+                    // What the card had sent while it was bus master is in memory; from here on nothing comes.
+                    self.memory.set_bus_master(self.master);
+                    for answer in self.waiting.drain(..) {
+                        // Whoever asked may be gone.
+                        let _ = answer.send(Ok(()));
+                    }
+                }
                 Err(error) => {
                     // The socket's side finds the queue closed and says so to the driver.
                     eprintln!("nat64-sim: the card failed: {error}");
@@ -282,21 +293,10 @@ impl State {
                 self.stats.writes += 1;
                 jobs.push(Job::Write(bar, offset, bytes));
             }
-            Event::Change(Change::Master(on)) => {
-                self.master = on;
-                self.memory.set_bus_master(on);
-                jobs.push(Job::Master(on));
+            Event::Change(change, answer) => {
+                self.change(change, jobs);
+                self.waiting.push(answer);
             }
-            Event::Change(Change::Msix(_, mask)) => {
-                self.mask = mask;
-                self.arm(jobs);
-            }
-            Event::Change(Change::Payload(payload, request)) => {
-                self.payload = Some((payload, request));
-                jobs.push(Job::Payload(payload, request));
-            }
-            // Comes as `Event::Reset`, which is answered.
-            Event::Change(Change::Reset) => {}
             Event::Vector(vector, file) => {
                 if let Some(slot) = self.vectors.get_mut(usize::from(vector)) {
                     *slot = file;
@@ -311,7 +311,6 @@ impl State {
                 self.master = false;
                 self.mask = false;
                 self.payload = None;
-                self.memory.set_bus_master(false);
                 jobs.push(Job::Master(false));
                 jobs.push(Job::Reset(answer));
                 // The table of vectors is empty now. A kernel that resets a card restores it; here we are the kernel.
@@ -336,6 +335,28 @@ impl State {
             Event::Stop => return false,
         }
         true
+    }
+
+    fn change(&mut self, change: Change, jobs: &mut Vec<Job>) {
+        match change {
+            Change::Master(on) => {
+                self.master = on;
+                if on {
+                    self.memory.set_bus_master(true);
+                }
+                jobs.push(Job::Master(on));
+            }
+            Change::Msix(_, mask) => {
+                self.mask = mask;
+                self.arm(jobs);
+            }
+            Change::Payload(payload, request) => {
+                self.payload = Some((payload, request));
+                jobs.push(Job::Payload(payload, request));
+            }
+            // Comes as `Event::Reset`.
+            Change::Reset => {}
+        }
     }
 
     /// MSI-X is on while any vector has an eventfd: VFIO switches it on with the first and off with the last.
