@@ -4,7 +4,7 @@
 //! builds the [`nat64_driver::GatewayConfig`] that the gateway runs on; [`store`] is the commit engine on top of it.
 //! [`daemon`] is `nat64d`, [`api`] what it speaks, [`ctl`] is `nat64ctl`. [`soft`] runs it on network interfaces of this
 //! machine, without a card.
-#![deny(unsafe_code)] // but for `soft::sys`
+#![deny(unsafe_code)] // but for `soft::sys` and one call of `daemon::descriptors`
 #![deny(missing_docs)]
 
 pub mod api;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
@@ -13,6 +14,7 @@ use nat64_host::api::DEFAULT_SOCKET;
 use nat64_host::config::{Device, MAX_WORKERS};
 use nat64_host::daemon::access::Access;
 use nat64_host::daemon::cards::{CardSetOptions, Given, Location};
+use nat64_host::daemon::descriptors::DescriptorStore;
 use nat64_host::daemon::opening::OpenOptions;
 use nat64_host::daemon::server::Limits;
 use nat64_host::daemon::service::{Options, Running, Stored};
@@ -38,7 +40,7 @@ Examples:
   # Members of the group `noc` may look, the user `ops` may clear
   nat64d --card vfio:0000:03:00.0 --allow read-only=@noc --allow operator=ops
 
-Signals: TERM and INT stop it (the card keeps translating the sessions it knows), HUP puts the configuration in force
+Signals: TERM and INT stop it (a card that is kept open keeps translating the sessions it knows), HUP puts the configuration in force
 again. Exit codes: 0 stopped, 1 it could not start, 2 something on the command line is wrong.";
 
 /// Daemon of the NAT64 card: owns cards, keeps the configuration, serves the control socket.
@@ -190,6 +192,7 @@ fn written(arguments: &Arguments) -> Vec<PathBuf> {
 
 fn run(arguments: Arguments, access: Access, log: journal::LogBuffer) -> Result<(), Box<dyn std::error::Error>> {
     // Everything until the runtime is made runs on the one thread there is: privileges belong to threads.
+    let descriptors = Arc::new(DescriptorStore::of_service_manager());
     std::fs::create_dir_all(&arguments.run)?;
     let stored = Stored::open(&arguments.folder)?;
     if arguments.keep_privileges {
@@ -229,6 +232,7 @@ fn run(arguments: Arguments, access: Access, log: journal::LogBuffer) -> Result<
                 sim_binary: arguments.sim_binary,
                 sim_ports: arguments.sim_ports,
                 workers: arguments.workers,
+                descriptors,
             },
         },
     };

@@ -592,6 +592,10 @@ impl Applier<'_> {
         for mut running in gone {
             let name = running.worker.handle().name.clone();
             running.worker.stop();
+            if let Location::Driver(CardSpec::Vfio(address)) = &running.location {
+                // Nobody here will take it up: it goes back to the state it has after a reset.
+                set.options.open.descriptors.forget(*address);
+            }
             report.notes.push(format!("card {name} is let go"));
             if set.options.given.iter().any(|given| *given.name == *name) {
                 match set.spawn(&name, running.location.clone()) {

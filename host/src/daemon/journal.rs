@@ -145,7 +145,11 @@ impl<S: Subscriber> Layer<S> for LogBuffer {
 /// # Errors
 /// The filter cannot be read, or logging was started before.
 pub fn start(level: &str) -> Result<LogBuffer, String> {
-    let filter = EnvFilter::try_new(level).map_err(|error| format!("log level `{level}`: {error}"))?;
+    let bad = |error: &dyn std::fmt::Display| format!("log level `{level}`: {error}");
+    // The crate under the driver logs as errors what the driver tells itself when it is one.
+    let quiet = "vfio_ioctls=off".parse().map_err(|error| bad(&error))?;
+    let filter = EnvFilter::try_new(level).map_err(|error| bad(&error))?;
+    let filter = filter.add_directive(quiet);
     let buffer = LogBuffer::default();
     let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = under_journal.then(tracing_journald::layer).and_then(Result::ok);

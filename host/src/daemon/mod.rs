@@ -16,6 +16,7 @@ pub mod answers;
 pub mod cards;
 pub mod configuration;
 pub mod dataplane;
+pub mod descriptors;
 pub mod filter;
 pub mod gateway;
 pub mod journal;

@@ -12,6 +12,7 @@ use nat64_layout::HashKey;
 
 use super::cards::{state_file, Location};
 use super::dataplane::{CardConfig, Dataplane, DataplaneError};
+use super::descriptors::DescriptorStore;
 use super::gateway::{chain, GatewayDataplane, TakeOver};
 use super::soft::SoftDataplane;
 use super::state::{self, MemoryFile};
@@ -37,6 +38,8 @@ pub struct OpenOptions {
     pub sim_ports: Vec<String>,
     /// Threads of a card in software whose configuration does not say.
     pub workers: u32,
+    /// Keeps cards behind VFIO open over a restart.
+    pub descriptors: Arc<DescriptorStore>,
 }
 
 impl Default for OpenOptions {
@@ -46,6 +49,7 @@ impl Default for OpenOptions {
             sim_binary: None,
             sim_ports: Vec::new(),
             workers: 1,
+            descriptors: Arc::default(),
         }
     }
 }
@@ -83,19 +87,42 @@ fn options() -> Result<CardOptions, DataplaneError> {
     })
 }
 
-fn transport(spec: &CardSpec) -> Result<Box<dyn Transport>, DataplaneError> {
-    nat64_driver::open(spec).map_err(|error| fault(chain(&error)))
+/// How the way to a card is opened, again and again.
+#[derive(Clone)]
+struct Way {
+    spec: CardSpec,
+    descriptors: Arc<DescriptorStore>,
+}
+
+impl Way {
+    fn transport(&self) -> Result<Box<dyn Transport>, DataplaneError> {
+        let opened = self.descriptors.open(&self.spec);
+        opened.map_err(|error| fault(chain(&error)))
+    }
+
+    /// Opens the card: reset, tables empty.
+    fn open(&self) -> Result<Card, DataplaneError> {
+        Card::open(self.transport()?, options()?).map_err(|error| refusal(&error))
+    }
+
+    /// After a failure: what was kept of the card may be what is wrong with it, so the next attempt does without.
+    fn failed<T>(&self, result: Result<T, DataplaneError>) -> Result<T, DataplaneError> {
+        if let (Err(_), CardSpec::Vfio(address)) = (&result, &self.spec) {
+            self.descriptors.forget(*address);
+        }
+        result
+    }
 }
 
 /// A card that a daemon before this one left running.
 struct LeftCard {
-    spec: CardSpec,
+    way: Way,
     memory: CardMemory,
 }
 
 impl TakeOver for LeftCard {
     fn adopt(&self, config: &GatewayConfig) -> Result<Result<Adopted, String>, DataplaneError> {
-        match Card::adopt(transport(&self.spec)?, options()?, &self.memory, config) {
+        match Card::adopt(self.way.transport()?, options()?, &self.memory, config) {
             Ok(adopted) => Ok(Ok(adopted)),
             Err(AdoptCardError::Card(error)) => Err(refusal(&error)),
             Err(error) => Ok(Err(chain(&error))),
@@ -103,19 +130,14 @@ impl TakeOver for LeftCard {
     }
 
     fn open(&self) -> Result<Card, DataplaneError> {
-        open(&self.spec)
+        self.way.open()
     }
-}
-
-/// Opens a card: reset, tables empty.
-fn open(spec: &CardSpec) -> Result<Card, DataplaneError> {
-    Card::open(transport(spec)?, options()?).map_err(|error| refusal(&error))
 }
 
 /// Takes a card: with the sessions it was left with, when `state` has what is needed for that, else from the beginning.
 /// `again` opens it when it fails.
 fn take(
-    spec: &CardSpec,
+    way: &Way,
     state: Option<&Path>,
     config: Option<Arc<CardConfig>>,
     again: impl FnMut() -> Result<Card, String> + Send + 'static,
@@ -123,14 +145,14 @@ fn take(
     let mut dataplane = match state.and_then(state::read) {
         Some(memory) => {
             // Whoever may not be there is found out now, not with the first configuration.
-            drop(transport(spec)?);
+            drop(way.transport()?);
             let left = LeftCard {
-                spec: spec.clone(),
+                way: way.clone(),
                 memory,
             };
             GatewayDataplane::running(Box::new(left), random()?)
         }
-        None => GatewayDataplane::new(open(spec)?, random()?)?,
+        None => GatewayDataplane::new(way.open()?, random()?)?,
     };
     dataplane.reopen_with(again);
     if let Some(path) = state {
@@ -144,15 +166,16 @@ fn take(
 }
 
 struct DriverOpener {
-    spec: CardSpec,
+    way: Way,
     state: PathBuf,
 }
 
 impl Opener for DriverOpener {
     fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        let spec = self.spec.clone();
-        let again = move || open(&spec).map_err(|error| error.to_string());
-        Ok(Box::new(take(&self.spec, Some(&self.state), config, again)?))
+        let way = self.way.clone();
+        let again = move || way.failed(way.open()).map_err(|error| error.to_string());
+        let taken = take(&self.way, Some(&self.state), config, again);
+        Ok(Box::new(self.way.failed(taken)?))
     }
 }
 
@@ -244,13 +267,19 @@ fn started(simulator: &Mutex<Simulator>) -> Result<PathBuf, DataplaneError> {
 
 impl Opener for SimOpener {
     fn open(&mut self, config: Option<Arc<CardConfig>>) -> Result<Box<dyn Dataplane>, DataplaneError> {
-        let spec = CardSpec::VfioUser(started(&self.0)?);
         let simulator = self.0.clone();
-        let again = move || {
-            let started = started(&simulator).map(CardSpec::VfioUser);
-            started.and_then(|spec| open(&spec)).map_err(|error| error.to_string())
+        let way = move || {
+            started(&simulator).map(|socket| Way {
+                spec: CardSpec::VfioUser(socket),
+                descriptors: Arc::default(),
+            })
         };
-        Ok(Box::new(take(&spec, None, config, again)?))
+        let first = way()?;
+        let again = move || {
+            let opened = way().and_then(|way| way.open());
+            opened.map_err(|error| error.to_string())
+        };
+        Ok(Box::new(take(&first, None, config, again)?))
     }
 }
 
@@ -272,7 +301,10 @@ impl Opener for SoftOpener {
 pub fn opener(name: &str, location: &Location, options: &OpenOptions) -> Box<dyn Opener> {
     match location {
         Location::Driver(spec) => Box::new(DriverOpener {
-            spec: spec.clone(),
+            way: Way {
+                spec: spec.clone(),
+                descriptors: options.descriptors.clone(),
+            },
             state: state_file(&options.folder, name),
         }),
         Location::Sim(engine) => Box::new(SimOpener(Arc::new(Mutex::new(Simulator {
