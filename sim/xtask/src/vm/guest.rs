@@ -17,8 +17,8 @@ const MODULES: [&str; 7] = [
     "vfio-pci-core",
     "vfio-pci",
 ];
-/// The target that links statically against the C library of the machine.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Programs of ours in the guest, below `target/debug`.
+const PROGRAMS: [&str; 3] = ["nat64d", "nat64ctl", "examples/vm_guest"];
 /// Megabytes of memory of the guest.
 const MEMORY: &str = "512M";
 
@@ -26,12 +26,14 @@ const MEMORY: &str = "512M";
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev; mount -t proc proc /proc; mount -t sysfs sys /sys
+mount -t tmpfs run /run
 for m in MODULES; do [ -e /mod/$m.ko ] && { insmod /mod/$m.ko || echo "FAIL module $m: insmod"; }; done
-/bin/vm_guest first /nat64.conf
-/bin/vm_guest second /nat64.conf
+/bin/vm_guest /nat64.conf
 echo "VM: lspci"
+nat64ctl card bind $(lspci -D -d VENDOR: | cut -d ' ' -f 1)
 lspci -vvv -d VENDOR:
-echo "VM: end of lspci"
+echo "VM: lspci is over"
+sed 's/^/nat64d: /' /run/nat64d.log | tail -60
 dmesg | grep -iE "vfio|dmar|fault|BUG|Oops" | tail -20
 poweroff -f
 "#;
@@ -166,12 +168,12 @@ fn find(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A program of this machine with the libraries it wants.
-fn with_libraries(program: &str, tree: &Path) -> Result<(), Error> {
-    let path = text("sh", &["-c", &format!("command -v {program}")])?;
-    let path = path.trim();
-    copy(Path::new(path), &tree.join("bin").join(program))?;
-    for word in text("ldd", &[path])?
+/// A program with the libraries it wants.
+fn with_libraries(program: &Path, tree: &Path) -> Result<(), Error> {
+    let name = program.file_name().unwrap_or_default();
+    copy(program, &tree.join("bin").join(name))?;
+    let path = program.display().to_string();
+    for word in text("ldd", &[&path])?
         .split_whitespace()
         .filter(|word| word.starts_with('/'))
     {
@@ -180,36 +182,39 @@ fn with_libraries(program: &str, tree: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Builds the programs and the initramfs.
+/// Builds the card's server and the programs of the guest.
 pub fn build(place: &Place) -> Result<(), Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    Step::new(&cargo, ["build", "--quiet", "--package", "nat64-sim"], &place.root).run()?;
-    // Static, so that the guest needs no libraries; the explicit target keeps build scripts as they are.
-    let example = [
+    let build = [
         "build",
         "--quiet",
         "--package",
+        "nat64-sim",
+        "--package",
         "nat64-host",
+        "--bins",
         "--example",
         "vm_guest",
-        "--target",
-        TARGET,
     ];
-    Step::new(&cargo, example, &place.root)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .run()?;
+    Step::new(&cargo, build, &place.root).run()
+}
+
+/// Packs the initramfs.
+pub fn pack(place: &Place) -> Result<(), Error> {
     let tree = place.at("tree");
     if tree.exists() {
         std::fs::remove_dir_all(&tree).map_err(|error| Error::file(&tree, error))?;
     }
-    for name in ["bin", "dev", "proc", "sys", "mod"] {
+    for name in ["bin", "dev", "proc", "sys", "mod", "run", "tmp", "var/lib"] {
         let folder = tree.join(name);
         std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
     }
     copy(Path::new("/bin/busybox"), &tree.join("bin/busybox"))?;
-    let guest = place.root.join("target").join(TARGET).join("debug/examples/vm_guest");
-    copy(&guest, &tree.join("bin/vm_guest"))?;
-    with_libraries("lspci", &tree)?;
+    for program in PROGRAMS {
+        with_libraries(&place.root.join("target/debug").join(program), &tree)?;
+    }
+    let lspci = text("sh", &["-c", "command -v lspci"])?;
+    with_libraries(Path::new(lspci.trim()), &tree)?;
     if Path::new("/usr/share/misc/pci.ids").exists() {
         copy(
             Path::new("/usr/share/misc/pci.ids"),
@@ -237,7 +242,7 @@ pub fn build(place: &Place) -> Result<(), Error> {
         .replace("VENDOR", &format!("{:04x}", nat64_layout::pci::VENDOR_ID));
     let path = tree.join("init");
     std::fs::write(&path, init).map_err(|error| Error::file(&path, error))?;
-    let script = "chmod +x tree/init && strip -g tree/bin/vm_guest; \
+    let script = "chmod +x tree/init && strip tree/bin/nat64d tree/bin/nat64ctl tree/bin/vm_guest && \
                   (cd tree && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0) | gzip -1 > initrd.gz";
     Step::new("sh", ["-c", script], &place.folder).run()
 }

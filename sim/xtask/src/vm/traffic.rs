@@ -5,8 +5,8 @@
 //!   client <--answer, IPv6--- card <--IPv4-- server (answers each request with its own bytes)
 //! ```
 //!
-//! Each request has a number; it counts when its answer comes back with that number and the right addresses. Checksums
-//! are made and checked by etherparse.
+//! Each request has a number; it counts when its answer comes back with that number and the right addresses. Whoever asks
+//! for the server by ARP is told its address. Checksums are made and checked by etherparse.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::{
+    ArpHardwareId, ArpOperation, ArpPacket, EtherType, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
+};
 use rustix::net::{
     connect, recv, send, socket_with, AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
@@ -31,7 +33,8 @@ const FIRST_PORT: u16 = 4000;
 const FLOWS: u16 = 4;
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xc1];
 const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xe1];
-const CARD_MAC: [u8; 6] = [2, 0, 0, 0, 1, 0];
+/// The card's, when the configuration does not say otherwise (host/docs/configuration.md, `port * mac`).
+const CARD_MACS: [[u8; 6]; 2] = [[0x02, 0x4e, 0x36, 0x34, 0, 0], [0x02, 0x4e, 0x36, 0x34, 0, 1]];
 
 /// How much the client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,9 @@ pub struct Counts {
     pools: HashMap<u16, Vec<(Ipv4Addr, u16)>>,
 }
 
+/// Round trips that must be made in a time that is judged by itself.
+const LEAST: u64 = 20;
+
 impl Counts {
     /// Whether frames went through both ways, and unharmed.
     pub fn judge(&self) -> Result<String, String> {
@@ -77,6 +83,25 @@ impl Counts {
             return Err(text);
         }
         Ok(text)
+    }
+}
+
+impl Counts {
+    /// Whether sessions went on since `before` as if nothing had happened: three of four requests came back, through the
+    /// same pool addresses and ports.
+    pub fn judge_since(&self, before: &Self) -> Result<String, String> {
+        let (sent, returned) = (self.sent - before.sent, self.returned - before.returned);
+        let text = format!("{sent} requests, {returned} answers back at the client");
+        if let Some(wrong) = self.wrong.get(before.wrong.len()) {
+            return Err(format!("{text}; a frame is wrong: {wrong}"));
+        }
+        if self.pools != before.pools {
+            return Err(format!("{text}; pools were {:?}, are {:?}", before.pools, self.pools));
+        }
+        if returned < LEAST || returned * 4 < sent * 3 {
+            return Err(text);
+        }
+        Ok(format!("{text}, each flow at the pool port it had"))
     }
 }
 
@@ -125,7 +150,7 @@ impl Traffic {
                 let mut busy = false;
                 while let Some(frame) = receive(&outside) {
                     busy = true;
-                    if let Some(answer) = counts.at_server(&frame) {
+                    if let Some(answer) = counts.at_server(&frame).or_else(|| arp_reply(&frame)) {
                         let _ = send(&outside, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
                     }
                 }
@@ -152,13 +177,18 @@ impl Traffic {
         self.pace.store(pace as u8, Ordering::Relaxed);
     }
 
+    /// What came of it so far.
+    pub fn counts(&self) -> Counts {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Ends it.
     pub fn end(mut self) -> Counts {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts()
     }
 }
 
@@ -185,7 +215,7 @@ fn embedded(address: Ipv4Addr) -> Ipv6Addr {
 
 fn request(number: u32) -> Vec<u8> {
     let port = FIRST_PORT + (number % u32::from(FLOWS)) as u16;
-    let builder = PacketBuilder::ethernet2(CLIENT_MAC, CARD_MAC)
+    let builder = PacketBuilder::ethernet2(CLIENT_MAC, CARD_MACS[0])
         .ipv6(CLIENT.octets(), embedded(SERVER).octets(), 64)
         .udp(port, SERVER_PORT);
     let mut frame = Vec::new();
@@ -193,6 +223,33 @@ fn request(number: u32) -> Vec<u8> {
     // Writing into memory does not fail.
     let _ = builder.write(&mut frame, &payload);
     frame
+}
+
+/// The server's answer to whoever asks for it.
+fn arp_reply(frame: &[u8]) -> Option<Vec<u8>> {
+    let packet = SlicedPacket::from_ethernet(frame).ok()?;
+    let Some(NetSlice::Arp(arp)) = &packet.net else {
+        return None;
+    };
+    if arp.operation() != ArpOperation::REQUEST || arp.target_protocol_addr() != SERVER.octets() {
+        return None;
+    }
+    let reply = ArpPacket::new(
+        ArpHardwareId::ETHERNET,
+        EtherType::IPV4,
+        ArpOperation::REPLY,
+        &SERVER_MAC,
+        &SERVER.octets(),
+        arp.sender_hw_addr(),
+        arp.sender_protocol_addr(),
+    );
+    let mut frame = Vec::new();
+    let to = arp.sender_hw_addr().try_into().ok()?;
+    PacketBuilder::ethernet2(SERVER_MAC, to)
+        .arp(reply.ok()?)
+        .write(&mut frame)
+        .ok()?;
+    Some(frame)
 }
 
 /// The UDP payload of a frame, and whether its checksum is right.
@@ -243,7 +300,7 @@ impl Counts {
             pools.push(pool);
         }
         let mut answer = Vec::new();
-        let builder = PacketBuilder::ethernet2(SERVER_MAC, CARD_MAC)
+        let builder = PacketBuilder::ethernet2(SERVER_MAC, CARD_MACS[1])
             .ipv4(to.octets(), from.octets(), 60)
             .udp(SERVER_PORT, udp.source_port());
         let _ = builder.write(&mut answer, &[&b"answer. "[..], &payload[8..]].concat());
@@ -280,6 +337,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_server_is_found_by_arp() {
+        let ask = |target: Ipv4Addr| {
+            let pool = [203, 0, 113, 1];
+            let arp = ArpPacket::new(
+                ArpHardwareId::ETHERNET,
+                EtherType::IPV4,
+                ArpOperation::REQUEST,
+                &CARD_MACS[1],
+                &pool,
+                &[0; 6],
+                &target.octets(),
+            );
+            let mut frame = Vec::new();
+            let builder = PacketBuilder::ethernet2(CARD_MACS[1], [0xff; 6]).arp(arp.expect("fits"));
+            builder.write(&mut frame).expect("memory");
+            frame
+        };
+        let reply = arp_reply(&ask(SERVER)).expect("answered");
+        assert_eq!(
+            (&reply[..6], &reply[6..12], reply[21]),
+            (&CARD_MACS[1][..], &SERVER_MAC[..], 2)
+        );
+        assert_eq!(
+            (&reply[22..28], &reply[28..32]),
+            (&SERVER_MAC[..], &SERVER.octets()[..])
+        );
+        assert_eq!(arp_reply(&ask(Ipv4Addr::LOCALHOST)), None);
+        assert_eq!(arp_reply(&reply), None, "no answer to an answer");
+    }
+
+    #[test]
     fn frames_are_checked() {
         let frame = request(6);
         let (_, payload, good) = udp(&frame).expect("UDP");
@@ -297,6 +385,12 @@ mod tests {
             .expect("memory");
         let answer = Counts::default().at_server(&translated).expect("answered");
         assert!(udp(&answer).expect("UDP").2);
+        let mut later = counts.clone();
+        assert!(later.judge_since(&counts).is_err(), "nothing came through");
+        (later.sent, later.returned) = (100, 75);
+        assert!(later.judge_since(&counts).is_ok());
+        later.pools.entry(0).or_default().push((SERVER, 1));
+        assert!(later.judge_since(&counts).is_err(), "another pool port");
         translated[45] ^= 1;
         assert!(Counts::default().at_server(&translated).is_none(), "a wrong checksum");
     }
