@@ -224,6 +224,8 @@ fn a_client_that_leaves_under_load_leaves_no_dma_behind() {
 fn dma_to_memory_that_is_not_mapped_is_refused_and_counted() {
     let bench = Bench::start();
     let mut card = bench.connect();
+    // With memory of its own, elsewhere, it is bus master.
+    card.dma_alloc(4096).expect("memory");
     card.write32(Bar::Bar0, DumpAddrHigh::OFFSET, 0x7777).expect("posted");
     card.write32(Bar::Bar0, DumpDoneHigh::OFFSET, 0x7777).expect("posted");
     card.write32(Bar::Bar0, DumpFirst::OFFSET, 0).expect("posted");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   BAR0, BAR2 --mmap--> Window: volatile words            (posted writes really are)
-//!   config space --pread, pwrite--> command register        (the driver makes the card bus master, nobody else)
+//!   config space --pread, pwrite--> command register        (bus master from the first memory that is shared on)
 //!   DmaMemory::shared --vfio_dma_map--> IOMMU at an address of our choice
 //!   eventfds --enable_msix--> wait()
 //! ```
@@ -203,7 +203,7 @@ fn window(device: Device<'_>, address: Address, index: u32, bytes: u32) -> Resul
 }
 
 impl VfioTransport {
-    /// Opens the card at an address and makes it bus master.
+    /// Opens the card at an address.
     ///
     /// # Errors
     /// [`OpenError`], with the remedy.
@@ -230,7 +230,7 @@ impl VfioTransport {
     }
 
     /// Takes up a card that runs and that somebody holds: it is not reset, and goes on translating meanwhile. What it was
-    /// shown of memory before is taken away from it; until that is done it is no bus master. It stays held.
+    /// shown of memory before is taken away from it, and it is no bus master before it is given some. It stays held.
     ///
     /// # Errors
     /// [`OpenError`]: the device is gone, or is no card.
@@ -340,11 +340,15 @@ impl VfioTransport {
         })
     }
 
-    /// Memory and bus master enable in the command register. The crate's own accessors only log what goes wrong.
+    /// Memory enable in the command register, and bus master once there is memory to reach: a card that runs writes to what
+    /// its last driver gave it until its rings are switched off. The crate's own accessors only log what goes wrong.
     fn set_command(&self) -> Result<(), DeviceError> {
         let device = self.file.device();
         let command = device.command(self.command).map_err(io("read the command register"))?;
-        let command = command | pci::COMMAND_MEMORY | pci::COMMAND_MASTER;
+        let mut command = command | pci::COMMAND_MEMORY;
+        if !self.buffers.is_empty() {
+            command |= pci::COMMAND_MASTER;
+        }
         device
             .set_command(self.command, command)
             .map_err(io("write the command register"))
@@ -441,6 +445,9 @@ impl Transport for VfioTransport {
         })?;
         let buffer = DmaBuffer { iova, memory };
         self.buffers.push(buffer.clone());
+        if self.buffers.len() == 1 {
+            self.set_command()?;
+        }
         Ok(buffer)
     }
 

@@ -88,7 +88,8 @@ impl VfioUserTransport {
         Self::open_with(path, TIMEOUT)
     }
 
-    /// Connects to the server at `path`, checks that it serves our card, and makes the card bus master.
+    /// Connects to the server at `path` and checks that it serves our card. The card is bus master from the first memory
+    /// that is shared with it on: one that runs writes to what its last driver gave it until its rings are switched off.
     ///
     /// # Errors
     /// [`OpenError::Socket`] when nobody listens there, [`OpenError::WrongDevice`] when it is no card of ours, else
@@ -167,13 +168,22 @@ impl VfioUserTransport {
         Ok(answer[16..16 + count].to_vec())
     }
 
-    /// Memory and bus master enable, and the interrupts: what a reset takes away.
-    fn arm(&mut self) -> Result<(), DeviceError> {
+    /// Memory enable, and bus master enable once there is memory to reach.
+    fn set_command(&mut self) -> Result<(), DeviceError> {
         let command = u32_at(&[&self.config_read(pci::COMMAND, 2)?[..], &[0; 2]].concat(), 0) as u16;
-        let command = (command | pci::COMMAND_MEMORY | pci::COMMAND_MASTER).to_le_bytes();
+        let mut command = command | pci::COMMAND_MEMORY;
+        if !self.buffers.is_empty() {
+            command |= pci::COMMAND_MASTER;
+        }
         let request = access(CONFIG_REGION, pci::COMMAND as u64, 2);
         self.connection
-            .ask(Command::RegionWrite, &[&request, &command], None, 0)?;
+            .ask(Command::RegionWrite, &[&request, &command.to_le_bytes()], None, 0)?;
+        Ok(())
+    }
+
+    /// The command register and the interrupts: what a reset takes away.
+    fn arm(&mut self) -> Result<(), DeviceError> {
+        self.set_command()?;
         for (vector, fd) in self.vectors.iter().enumerate() {
             // One at a time: a server need not take more than one file descriptor with a message.
             let request = u32s([20, EVENTFD_TRIGGER, MSIX, vector as u32, 1]);
@@ -255,6 +265,9 @@ impl Transport for VfioUserTransport {
             .ask(Command::DmaMap, &[&request], Some(file.as_fd()), 0)?;
         let buffer = DmaBuffer { iova, memory };
         self.buffers.push(buffer.clone());
+        if self.buffers.len() == 1 {
+            self.set_command()?;
+        }
         Ok(buffer)
     }
 

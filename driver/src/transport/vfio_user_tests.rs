@@ -64,6 +64,7 @@ struct Server {
     seen: Vec<u16>,
     bar0: std::collections::HashMap<u64, u32>,
     command: u16,
+    commands: Vec<u16>,
     memory: Option<(u64, DmaMemory)>,
     vectors: [Option<File>; 2],
     refuse_writes: bool,
@@ -196,7 +197,10 @@ impl Server {
                     return None;
                 }
                 match region {
-                    7 => self.command = u32_at(&[&body[16..18], &[0, 0]].concat(), 0) as u16,
+                    7 => {
+                        self.command = u32_at(&[&body[16..18], &[0, 0]].concat(), 0) as u16;
+                        self.commands.push(self.command);
+                    }
                     _ => {
                         for (i, word) in body[16..].chunks_exact(4).enumerate() {
                             self.bar0.insert(at + 4 * i as u64, u32_at(word, 0));
@@ -268,10 +272,11 @@ fn registers_memory_interrupts_and_reset_go_through() {
     );
     drop(card);
     let server = thread.join().expect("served");
+    let (memory, both) = (pci::COMMAND_MEMORY, pci::COMMAND_MEMORY | pci::COMMAND_MASTER);
     assert_eq!(
-        server.command,
-        pci::COMMAND_MEMORY | pci::COMMAND_MASTER,
-        "after the reset too"
+        server.commands,
+        [memory, both, both, memory],
+        "opened, with memory, after the reset, at the end"
     );
     assert_eq!(server.unmapped, 1);
 }
@@ -291,6 +296,8 @@ fn every_wrong_answer_to_every_message_is_an_error_in_time() {
         (8, 2),
         (2, 1),
         (9, 3),
+        (9, 4),
+        (10, 2),
         (13, 1),
     ];
     for (command, nth) in messages {

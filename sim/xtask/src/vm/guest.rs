@@ -182,20 +182,15 @@ fn with_libraries(program: &Path, tree: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Builds the card's server and the programs of the guest.
+/// Builds the card's server and the programs of the guest. As members of the workspace, since the features of what they
+/// depend on are then those of `cargo test --workspace`: after that there is nothing left to compile.
 pub fn build(place: &Place) -> Result<(), Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let build = [
-        "build",
-        "--quiet",
-        "--package",
-        "nat64-sim",
-        "--package",
-        "nat64-host",
-        "--bins",
-        "--example",
-        "vm_guest",
-    ];
+    let mut build = vec!["build", "--quiet", "--workspace"];
+    for bin in ["nat64-sim", "nat64d", "nat64ctl"] {
+        build.extend(["--bin", bin]);
+    }
+    build.extend(["--example", "vm_guest"]);
     Step::new(&cargo, build, &place.root).run()
 }
 
