@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The way to the IOMMU is a type 1 container; with the Cargo feature `iommufd` it is iommufd where the kernel has it.
-//! `vfio-ioctls` opens both; afterwards the device is worked with by its descriptor ([`kernel`]), so that one which an
+//! `vfio-ioctls` opens both; afterwards the device is worked with by its descriptor (`kernel.rs`), so that one which an
 //! earlier process opened ([`Held`]) is no different.
 //!
 //! **Order.** Device memory is strongly ordered on x86-64: writes leave in program order, and stores to shared memory made

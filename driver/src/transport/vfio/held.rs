@@ -16,7 +16,8 @@ use std::sync::Arc;
 use super::kernel::Device;
 use crate::pci::Address;
 
-/// See the module documentation. A type 1 container only; iommufd detaches a device when its user goes.
+/// Descriptors that keep a card as it is when its driver ends: it goes on translating the sessions it has until the last copy
+/// of them is closed. Of a type 1 container only; iommufd detaches a device when its user goes.
 #[derive(Debug)]
 pub struct Held {
     pub(super) address: Address,
