@@ -19,7 +19,7 @@ use crate::rig::PORT_MACS;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Ethernet address of everyone at the other ends.
 pub const PEER: [u8; 6] = [2, 0, 0, 0, 0, 9];
-/// Ethernet and IP header of an ARP packet.
+/// EtherType of ARP.
 const ARP: [u8; 2] = [8, 6];
 
 /// Both cables. ARP requests are answered: whoever is asked for is there, at [`PEER`].
