@@ -1,10 +1,11 @@
-//! Writes Verilog: `emit DIRECTORY WIDTH|endpoint|BOARD...` gives `DIRECTORY/coreWIDTH.v` for a width in bits,
-//! `DIRECTORY/endpoint.v` for the PCI Express endpoint, and for a board `BOARD.v`, `BOARD.lpf` (constraints) and `BOARD.json` (facts). `cargo xtask emit` and `cargo xtask synth` run it.
+//! Writes Verilog: `emit DIRECTORY WIDTH|endpoint|BOARD|block:NAME...` gives `DIRECTORY/coreWIDTH.v` for a width in bits,
+//! `DIRECTORY/endpoint.v` for the PCI Express endpoint, for a board `BOARD.v`, `BOARD.lpf` (constraints) and `BOARD.json` (facts), and
+//! for `block:NAME` `NAME.v`, a block alone on the timing harness. `cargo xtask emit` and `cargo xtask synth` run it.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use nat64_hdl::board::Board;
+use nat64_hdl::board::{Board, TimedBlock};
 use nat64_hdl::export;
 
 fn main() -> ExitCode {
@@ -50,6 +51,9 @@ fn files(word: &str) -> Option<Vec<(String, String)>> {
             ("json", board.facts()),
         ];
         return Some(texts.map(|(end, text)| (format!("{word}.{end}"), text)).into());
+    }
+    if let Some(name) = word.strip_prefix("block:") {
+        return Some(vec![(format!("{name}.v"), TimedBlock::named(name)?.verilog()?)]);
     }
     if word == "endpoint" {
         return Some(vec![("endpoint.v".to_string(), export::endpoint_verilog()?)]);

@@ -10,14 +10,19 @@
 //! | `ecp5-85f-w128` | the same at W = 128 |
 //! | `ecp5-45f` | the same at W = 64 on the smaller part of the Versa board, no MACs |
 //!
+//! A block alone, on the same harness, is placed and timed in a minute or two ([`TIMED_BLOCKS`]): the place to look for a path
+//! before a whole core is built.
+//!
 //! Not here: MACs and board pins of a whole card (there is none yet).
 
+mod blocks;
 mod harness;
 
 use crate::core::{Core128, Core64};
 use crate::export::STACK_BYTES;
 use crate::prelude::*;
 
+pub use blocks::{TimedBlock, TIMED_BLOCKS};
 pub use harness::TOP;
 
 /// One clock of a board.
@@ -98,15 +103,9 @@ impl Board {
         BOARDS.iter().find(|board| board.name == name)
     }
 
-    /// Verilog-2005 of the whole board, top module [`TOP`]; `None` when no thread can be had to build it on (a core is
-    /// larger than an ordinary stack).
+    /// Verilog-2005 of the whole board, top module [`TOP`]; `None` when no thread can be had to build it on.
     pub fn verilog(&self) -> Option<String> {
-        let thread = std::thread::Builder::new()
-            .name("board".into())
-            .stack_size(STACK_BYTES)
-            .spawn(self.build)
-            .ok()?;
-        thread.join().ok()
+        on_a_large_stack(self.build)
     }
 
     /// Constraints in Lattice's preference format: one frequency for each clock. Pins are not located: the harness has no
@@ -146,6 +145,16 @@ impl Board {
             clocks.join(", ")
         )
     }
+}
+
+/// Builds on a thread of its own: a core is larger than an ordinary stack.
+fn on_a_large_stack(build: fn() -> String) -> Option<String> {
+    let thread = std::thread::Builder::new()
+        .name("board".into())
+        .stack_size(STACK_BYTES)
+        .spawn(build)
+        .ok()?;
+    thread.join().ok()
 }
 
 fn harnessed<B: Block + Default>() -> String {

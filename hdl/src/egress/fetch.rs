@@ -10,7 +10,7 @@
 
 use super::meta::{Arrival, BeatMeta, FrameEnd, Header, Job, Step, TO_NOWHERE, TO_PUNT};
 use super::plan::Plan;
-use super::queue::Queue;
+use super::queue::{FallThrough, Queue};
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg, SmallFifo};
 use crate::types::Decision;
@@ -41,7 +41,7 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     pub ring_data: Signal<In, Wide<W>>,
     /// Beats given back.
     pub freed: Signal<Out, Bits<RN>>,
-    /// A decision has left the queue.
+    /// A decision has been carried out, and its place in the queue is free.
     pub credit: Signal<Out, Bit>,
     /// The sender has taken a beat.
     pub taken: Signal<In, Bit>,
@@ -59,7 +59,7 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     pub busy: Signal<Out, Bit>,
 
     plan: Plan<LB>,
-    jobs: Queue<Job, DN>,
+    jobs: FallThrough<Job, DN>,
     headers: Queue<Header, DN>,
     ends: SmallFifo<Arrival, EN>,
     arrival: Signal<Local, Arrival>,
@@ -67,28 +67,32 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     // the frame at hand
     active: Reg<Bit>,
     job: Reg<Job>,
+    /// Its header, one clock behind `job`.
     header: Reg<Header>,
     started: Reg<Bit>,
     prime: Reg<Bit>,
     sent: Reg<Bits<12>>,
     index: Reg<Bits<12>>,
+    /// `index` + 1.
+    following: Reg<Bits<12>>,
     read_at: Reg<Bits<RN>>,
     base: Reg<Bits<RN>>,
     // Beats present from the first of the frame on; may exceed the ring, since beats are given back on the way.
     have: Reg<Bits<12>>,
     seen: Reg<Bits<RN>>,
+    arrived: Reg<Bits<RN>>,
     free: Reg<Bits<RN>>,
     used: Reg<Bits<4>>,
 
+    before: Signal<Local, Bits<16>>,
+    rounded: Signal<Local, Bits<16>>,
     ended: Signal<Local, Bit>,
     bad: Signal<Local, Bit>,
-    before: Signal<Local, Bits<16>>,
-    last_index: Signal<Local, Bits<12>>,
-    beats: Signal<Local, Bits<12>>,
-    following: Signal<Local, Bits<12>>,
     present: Signal<Local, Bit>,
     needed: Signal<Local, Bit>,
     is_last: Signal<Local, Bit>,
+    through: Signal<Local, Bit>,
+    room: Signal<Local, Bit>,
     ready: Signal<Local, Bit>,
     go: Signal<Local, Bit>,
     finish: Signal<Local, Bit>,
@@ -97,7 +101,6 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     next_base: Signal<Local, Bits<RN>>,
     new_base: Signal<Local, Bits<RN>>,
     jump: Signal<Local, Bits<RN>>,
-    arrived: Signal<Local, Bits<RN>>,
     grown: Signal<Local, Bits<12>>,
     beat1: Signal<Local, BeatMeta>,
     told: Signal<Local, FrameEnd>,
@@ -107,7 +110,6 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     step1: Reg<Step>,
     step2: Reg<Step>,
     step3: Reg<Step>,
-    chunk1: Reg<Wide<W>>,
     chunk2: Reg<Wide<W>>,
     chunk3: Reg<Wide<W>>,
     previous: Reg<Wide<W>>,
@@ -117,8 +119,13 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     right: Signal<Local, Bits<12>>,
     part: Signal<Local, Bits<12>>,
     rest: Signal<Local, Wide<W>>,
+    ahead_at: Signal<Local, Bits<RN>>,
+    header_by: Signal<Local, Bits<12>>,
+    chosen: Signal<Local, Header>,
 
     lb: Constant<Bits<4>>,
+    round: Constant<Bits<16>>,
+    beat_log2: Constant<Bits<4>>,
     beat_bits: Constant<Bits<12>>,
     top: Constant<Bits<12>>,
     most: Constant<Bits<4>>,
@@ -174,15 +181,16 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             seen: Default::default(),
             free: Default::default(),
             used: Default::default(),
+            before: Default::default(),
+            rounded: Default::default(),
             ended: Default::default(),
             bad: Default::default(),
-            before: Default::default(),
-            last_index: Default::default(),
-            beats: Default::default(),
             following: Default::default(),
             present: Default::default(),
             needed: Default::default(),
             is_last: Default::default(),
+            through: Default::default(),
+            room: Default::default(),
             ready: Default::default(),
             go: Default::default(),
             finish: Default::default(),
@@ -199,7 +207,6 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             step1: Default::default(),
             step2: Default::default(),
             step3: Default::default(),
-            chunk1: Default::default(),
             chunk2: Default::default(),
             chunk3: Default::default(),
             previous: Default::default(),
@@ -209,7 +216,12 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             right: Default::default(),
             part: Default::default(),
             rest: Default::default(),
+            ahead_at: Default::default(),
+            header_by: Default::default(),
+            chosen: Default::default(),
             lb: Constant::new((LB as u64).into()),
+            round: Constant::new((W as u64 / 8 - 1).into()),
+            beat_log2: Constant::new((LB as u64 + 3).into()),
             beat_bits: Constant::new((W as u64).into()),
             top: Constant::new(((crate::types::HEADER_BITS - W) as u64).into()),
             // the sender's queue holds 16
@@ -231,9 +243,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, active, job, header, started, prime, sent, index, read_at, base, have, seen, free, used
+            self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have,
+            seen, arrived, free, used
         );
-        dff_setup!(self, clock, step1, step2, step3, chunk1, chunk2, chunk3, previous, data3, mask3);
+        dff_setup!(self, clock, step1, step2, step3, chunk2, chunk3, previous, data3, mask3);
         clock!(self, clock, jobs, headers, ends);
 
         self.plan.decision.next = self.decision.val();
@@ -241,8 +254,12 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.jobs.data_in.next = self.plan.job.val();
         self.headers.push.next = self.push.val();
         self.headers.data_in.next = self.plan.header.val();
+        self.before.next = self.end_bytes.val() - 1;
+        self.rounded.next = self.end_bytes.val() + self.round.val();
         self.arrival.next.bytes = self.end_bytes.val();
         self.arrival.next.fault = self.end_fault.val();
+        self.arrival.next.last = bit_cast::<12, 16>(self.before.val() >> self.lb.val());
+        self.arrival.next.beats = bit_cast::<12, 16>(self.rounded.val() >> self.lb.val());
         self.ends.push.next = self.end_valid.val();
         self.ends.data_in.next = self.arrival.val();
 
@@ -251,28 +268,28 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.ended.next = self.ends.valid.val();
         self.bad.next = self.ended.val()
             & (self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.job.q.val().need));
-        self.before.next = self.ends.data.val().bytes - 1;
-        self.last_index.next = bit_cast::<12, 16>(self.before.val() >> self.lb.val());
-        self.beats.next = self.last_index.val() + 1;
-        self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.beats.val());
+        self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.ends.data.val().beats);
 
         // the step
-        self.following.next = self.index.q.val() + 1;
+        self.room.next = self.used.q.val() != self.most.val();
         self.present.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() < self.have.q.val());
         self.needed.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() <= self.job.q.val().need_last);
+        // `through` is `ready` of the last beat, said so that it waits for nothing else
         if self.job.q.val().translate {
             self.is_last.next = (!self.prime.q.val()) & (self.sent.q.val() == self.job.q.val().out_last);
             self.ready.next = ((!self.needed.val()) | self.present.val()) & ((!self.is_last.val()) | self.ended.val());
+            self.through.next = ((!self.needed.val()) | self.present.val()) & self.is_last.val() & self.ended.val();
         } else if self.job.q.val().drop {
             self.is_last.next = true;
             self.ready.next = self.ended.val();
+            self.through.next = self.ended.val();
         } else {
-            self.is_last.next = self.ended.val() & (self.index.q.val() == self.last_index.val());
-            self.ready.next = self.present.val() & (self.ended.val() | (self.following.val() < self.have.q.val()));
+            self.is_last.next = self.ended.val() & (self.index.q.val() == self.ends.data.val().last);
+            self.ready.next = self.present.val() & (self.ended.val() | (self.following.q.val() < self.have.q.val()));
+            self.through.next = self.present.val() & self.is_last.val();
         }
-        self.go.next =
-            self.active.q.val() & (self.bad.val() | self.ready.val()) & (self.used.q.val() != self.most.val());
-        self.finish.next = self.go.val() & (self.bad.val() | self.is_last.val());
+        self.go.next = self.active.q.val() & (self.bad.val() | self.ready.val()) & self.room.val();
+        self.finish.next = self.active.q.val() & (self.bad.val() | self.through.val()) & self.room.val();
         self.emit.next = self.go.val() & (self.bad.val() | (!self.prime.q.val()));
         self.ends.pop.next = self.finish.val();
 
@@ -286,43 +303,46 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self.new_base.next = self.next_base.val();
         }
         self.seen.d.next = self.written.val();
-        self.arrived.next = self.written.val() - self.seen.q.val();
-        self.grown.next = self.have.q.val() + bit_cast::<12, RN>(self.arrived.val());
+        self.arrived.d.next = self.written.val() - self.seen.q.val();
+        self.grown.next = self.have.q.val() + bit_cast::<12, RN>(self.arrived.q.val());
         self.have.d.next = self.grown.val();
         if self.finish.val() {
             self.base.d.next = self.next_base.val();
-            self.have.d.next = self.grown.val() - self.beats.val();
+            self.have.d.next = self.grown.val() - self.ends.data.val().beats;
             self.free.d.next = self.next_base.val();
         } else if self.go.val() & self.present.val() & (self.needed.val() | (!self.job.q.val().translate)) {
             self.free.d.next = self.read_at.q.val() + 1;
         }
         if self.go.val() {
             self.read_at.d.next = self.read_at.q.val() + 1;
-            self.index.d.next = self.following.val();
+            self.index.d.next = self.following.q.val();
+            self.following.d.next = self.following.q.val() + 1;
             self.prime.d.next = false;
         }
         if self.emit.val() {
             self.started.d.next = true;
             self.sent.d.next = self.sent.q.val() + 1;
-            self.header.d.next = self.header.q.val() << self.beat_bits.val();
         }
 
         // the next frame
         self.load.next = self.jobs.valid.val() & ((!self.active.q.val()) | self.finish.val());
         self.jobs.pop.next = self.load.val();
-        self.headers.pop.next = self.load.val();
-        self.credit.next = self.load.val();
+        // a header stays in its queue while its job is at hand, so that it can be read into its register at every clock
+        self.headers.pop.next = self.finish.val();
+        self.header.d.next = self.headers.data.val();
+        self.credit.next = self.finish.val();
         self.active.d.next = self.load.val() | (self.active.q.val() & (!self.finish.val()));
         self.ahead.next = self.jobs.data.val();
         self.jump.next = bit_cast::<RN, 12>(self.ahead.val().start);
+        self.ahead_at.next = self.new_base.val() + self.jump.val();
         if self.load.val() {
             self.job.d.next = self.ahead.val();
-            self.header.d.next = self.headers.data.val();
             self.started.d.next = false;
             self.prime.d.next = self.ahead.val().prime;
             self.sent.d.next = 0.into();
             self.index.d.next = self.ahead.val().start;
-            self.read_at.d.next = self.new_base.val() + self.jump.val();
+            self.following.d.next = self.ahead.val().start + 1;
+            self.read_at.d.next = self.ahead_at.val();
         }
 
         // what is told when the frame is through
@@ -366,13 +386,15 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self.step1.d.next.part = self.job.q.val().part;
             self.step1.d.next.shift = self.job.q.val().shift;
             self.step1.d.next.beat = self.beat1.val();
-            self.chunk1.d.next = self.header.q.val().get_bits::<W>(self.top.val().index());
+            self.step1.d.next.chunk = bit_cast::<4, 12>(self.sent.q.val());
         }
         self.ring_address.next = self.read_at.q.val();
 
         // stage 2
         self.step2.d.next = self.step1.q.val();
-        self.chunk2.d.next = self.chunk1.q.val();
+        self.header_by.next = bit_cast::<12, 4>(self.step1.q.val().chunk) << self.beat_log2.val();
+        self.chosen.next = self.header.q.val() << self.header_by.val();
+        self.chunk2.d.next = self.chosen.val().get_bits::<W>(self.top.val().index());
         self.left.next = bit_cast::<12, 6>(self.step2.q.val().shift) << 3;
         self.right.next = self.beat_bits.val() - self.left.val();
         self.part.next = bit_cast::<12, 6>(self.step2.q.val().part) << 3;

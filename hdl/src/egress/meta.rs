@@ -84,6 +84,10 @@ pub struct Arrival {
     pub bytes: Bits<16>,
     /// 0 none, 1 `RxError`, 2 `Oversize`.
     pub fault: Bits<2>,
+    /// Index of its last beat.
+    pub last: Bits<12>,
+    /// Its beats.
+    pub beats: Bits<12>,
 }
 
 /// `to` of a beat: port 0, port 1, the exception ring, nowhere.
@@ -121,6 +125,8 @@ pub struct Step {
     pub part: Bits<6>,
     /// See `Job`.
     pub shift: Bits<6>,
+    /// Which chunk of the new header goes with it.
+    pub chunk: Bits<4>,
     /// What is sent.
     pub beat: BeatMeta,
 }

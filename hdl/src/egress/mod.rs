@@ -26,7 +26,7 @@ use crate::FastBlock;
 use fetch::Fetch;
 use meta::{BeatMeta, FrameEnd, TO_NOWHERE, TO_PUNT};
 use port::Port;
-use queue::Queue;
+use queue::{FallThrough, Queue};
 
 /// See the module documentation. `LB` = log2 of the bytes of a beat, `RN` = log2 of the beats of the ring, `DN` and `EN` = log2 of the
 /// decisions and end records that may wait.
@@ -52,7 +52,7 @@ pub struct Egress<const W: usize, const LB: usize, const RN: usize, const DN: us
     pub ring_data: Signal<In, Wide<W>>,
     /// Beats given back, modulo 2^RN: every beat before this one may be overwritten.
     pub freed: Signal<Out, Bits<RN>>,
-    /// A decision has left the FIFO; one clock.
+    /// A decision has been carried out, and its place in the FIFO is free; one clock.
     pub credit: Signal<Out, Bit>,
     /// Inject stream: there is a beat.
     pub inj_valid: Signal<In, Bit>,
@@ -125,8 +125,8 @@ pub struct Egress<const W: usize, const LB: usize, const RN: usize, const DN: us
     /// A decision waits or a frame is being sent.
     pub busy: Signal<Out, Bit>,
     fetch: Fetch<W, LB, RN, DN, EN>,
-    datas: Queue<Wide<W>, 4>,
-    beats: Queue<BeatMeta, 4>,
+    datas: FallThrough<Wide<W>, 4>,
+    beats: FallThrough<BeatMeta, 4>,
     frames: Queue<FrameEnd, 4>,
     port0: Port<W, LB>,
     port1: Port<W, LB>,
@@ -329,6 +329,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.busy.next = self.fetch.busy.val()
             | self.port0.tx_valid.val()
             | self.port1.tx_valid.val()
+            | self.port0.counting.val()
+            | self.port1.counting.val()
             | self.punting.q.val()
             | self.done1.q.val().valid
             | self.tally1.q.val().valid;

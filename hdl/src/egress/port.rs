@@ -45,12 +45,15 @@ pub struct Port<const W: usize, const LB: usize> {
     pub sent_valid: Signal<Out, Bit>,
     /// Its bytes.
     pub sent_bytes: Signal<Out, Bits<16>>,
+    /// A beat that was taken is not counted yet, or `sent_valid`.
+    pub counting: Signal<Out, Bit>,
     in_fast: Reg<Bit>,
     in_inject: Reg<Bit>,
     inject_next: Reg<Bit>,
     full: Reg<Bit>,
     data: Reg<Wide<W>>,
     beat: Reg<BeatMeta>,
+    took: Reg<Bit>,
     bytes: Reg<Bits<16>>,
     sent: Reg<Bit>,
     sent_size: Reg<Bits<16>>,
@@ -85,12 +88,14 @@ impl<const W: usize, const LB: usize> Default for Port<W, LB> {
             tx_error: Default::default(),
             sent_valid: Default::default(),
             sent_bytes: Default::default(),
+            counting: Default::default(),
             in_fast: Default::default(),
             in_inject: Default::default(),
             inject_next: Default::default(),
             full: Default::default(),
             data: Default::default(),
             beat: Default::default(),
+            took: Default::default(),
             bytes: Default::default(),
             sent: Default::default(),
             sent_size: Default::default(),
@@ -118,6 +123,7 @@ impl<const W: usize, const LB: usize> Logic for Port<W, LB> {
             full,
             data,
             beat,
+            took,
             bytes,
             sent,
             sent_size
@@ -147,21 +153,26 @@ impl<const W: usize, const LB: usize> Logic for Port<W, LB> {
             self.inject_next.d.next = false;
             self.data.d.next = self.inject_data.val();
         }
+        self.took.d.next = self.take_fast.val() | self.take_inject.val();
+        if self.take_fast.val() | self.take_inject.val() {
+            self.beat.d.next = self.taken.val();
+        }
+        // bytes are counted a clock later, when the beat is in its register
         self.size.next = self.beat_bytes.val();
-        if self.taken.val().last & self.taken.val().count.any() {
-            self.size.next = bit_cast::<16, 6>(self.taken.val().count);
+        if self.beat.q.val().last & self.beat.q.val().count.any() {
+            self.size.next = bit_cast::<16, 6>(self.beat.q.val().count);
         }
         self.total.next = self.bytes.q.val() + self.size.val();
-        if self.taken.val().first {
+        if self.beat.q.val().first {
             self.total.next = self.size.val();
         }
         self.sent.d.next = false;
-        if self.take_fast.val() | self.take_inject.val() {
-            self.beat.d.next = self.taken.val();
+        if self.took.q.val() {
             self.bytes.d.next = self.total.val();
-            self.sent.d.next = self.taken.val().last & (!self.taken.val().error);
+            self.sent.d.next = self.beat.q.val().last & (!self.beat.q.val().error);
             self.sent_size.d.next = self.total.val();
         }
+        self.counting.next = self.took.q.val() | self.sent.q.val();
         self.full.d.next = self.take_fast.val() | self.take_inject.val() | (self.full.q.val() & (!self.tx_ready.val()));
         self.tx_valid.next = self.full.q.val();
         self.tx_data.next = self.data.q.val();

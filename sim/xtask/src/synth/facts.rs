@@ -54,6 +54,27 @@ impl Board {
     pub fn read(path: &Path) -> Result<Self, Error> {
         read(path)
     }
+
+    /// What stands in for a board when a block is timed alone: the part and the constraint of `ecp5-85f`.
+    pub fn for_block(name: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            what: "a block alone".into(),
+            part: "LFE5UM5G-85F-8BG381".into(),
+            device: ["--um5g-85k", "--package", "CABGA381", "--speed", "8"]
+                .map(str::to_string)
+                .into(),
+            width: 64,
+            sessions: 0,
+            abi_hash: 0,
+            top: "board".into(),
+            clocks: vec![Clock {
+                net: "clk".into(),
+                mhz: 156.25,
+                what: String::new(),
+            }],
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -135,6 +156,11 @@ impl TimedPath {
     /// Sum of the delays, ns.
     pub fn ns(&self) -> f64 {
         self.steps.iter().map(|step| step.ns).sum()
+    }
+
+    /// Whether it is between registers of one clock, not from or to a pin.
+    pub fn within_a_clock(&self) -> bool {
+        self.from == self.to
     }
 
     /// The share of the delay that is routing.

@@ -29,13 +29,17 @@ use tools::Tools;
 /// Arguments of the chore.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n\n\
+    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n  cargo xtask synth --block egress\n\n\
     Exit code 1 when a clock misses its constraint on any of the seeds; the manifest and the report are written all the same."
 )]
 pub struct Options {
     /// Board to build.
-    #[arg(long, required_unless_present = "list")]
+    #[arg(long, required_unless_present_any = ["list", "block"], conflicts_with = "block")]
     board: Option<String>,
+    /// Time one block of the core alone instead, on the largest ECP5 with one seed: clock rate and worst path. Nothing is written
+    /// but `target/synth/block-NAME`.
+    #[arg(long, value_name = "NAME")]
+    block: Option<String>,
     /// How many seeds place and route is tried with: 1, 2, ...
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
     seeds: u32,
@@ -58,6 +62,9 @@ pub struct Seed {
 /// Runs the chore.
 pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     let target = root.join("target/synth");
+    if let Some(block) = &options.block {
+        return time_block(root, &target, block);
+    }
     let name = match (&options.board, options.list) {
         (Some(name), false) => name,
         _ => return emit(root, &target, &["--list"]),
@@ -69,21 +76,8 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     let tools = Tools::find(root)?;
 
     println!("== {name}: synthesis ({})", tools.yosys_version);
-    let verilog = work.join(format!("{name}.v"));
+    let verilog_hash = synthesize(&work, name, &board.top, &tools)?;
     let netlist = work.join("netlist.json");
-    let stat = work.join("stat.json");
-    let script = format!(
-        "read_verilog {name}.v; synth_ecp5 -abc9 -top {} -json netlist.json; tee -q -o stat.json stat -json",
-        board.top
-    );
-    let verilog_hash = sha256(&verilog)?;
-    Stage::new(
-        &work,
-        "yosys",
-        &[&verilog_hash, &tools.yosys_version, &script],
-        &[&netlist, &stat],
-    )
-    .run(|log| tools.yosys(&work, &script, log))?;
 
     let mut seeds = Vec::new();
     let lpf = work.join(format!("{name}.lpf"));
@@ -171,6 +165,53 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
             wanted: clock.constraint_mhz,
         }),
     }
+}
+
+/// Synthesis of `NAME.v` in `work` to `netlist.json`; the SHA-256 of the Verilog.
+fn synthesize(work: &Path, name: &str, top: &str, tools: &Tools) -> Result<String, Error> {
+    let script = format!(
+        "read_verilog {name}.v; synth_ecp5 -abc9 -top {top} -json netlist.json; tee -q -o stat.json stat -json"
+    );
+    let verilog = sha256(&work.join(format!("{name}.v")))?;
+    Stage::new(
+        work,
+        "yosys",
+        &[&verilog, &tools.yosys_version, &script],
+        &[&work.join("netlist.json"), &work.join("stat.json")],
+    )
+    .run(|log| tools.yosys(work, &script, log))?;
+    Ok(verilog)
+}
+
+/// A block alone on the harness: how fast it is, and what holds it up.
+fn time_block(root: &Path, target: &Path, name: &str) -> Result<(), Error> {
+    let work = target.join(format!("block-{name}"));
+    emit(root, &work, &[&format!("block:{name}")])?;
+    let board = Board::for_block(name);
+    let tools = Tools::find(root)?;
+    println!("== {name}: synthesis ({})", tools.yosys_version);
+    synthesize(&work, name, &board.top, &tools)?;
+    println!("== {name}: place and route ({})", tools.nextpnr_version);
+    let lpf = work.join(format!("{name}.lpf"));
+    let constraint = format!("FREQUENCY PORT \"{}\" {} MHZ;\n", board.clocks[0].net, board.clocks[0].mhz);
+    std::fs::write(&lpf, constraint).map_err(|e| Error::file(&lpf, e))?;
+    let report = work.join("seed1.report.json");
+    let arguments = tools::nextpnr_arguments(&board, 1, &lpf);
+    let inputs = [sha256(&work.join("netlist.json"))?, tools.nextpnr_version.clone(), arguments.join(" ")];
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    Stage::new(&work, "seed1", &inputs, &[&report]).run(|log| tools.nextpnr(&work, 1, &arguments, log))?;
+    let timing = Timing::read(&report, &board)?;
+    for (kind, used, available) in Utilization::read(&report)?.0 {
+        println!("   {kind} {used} of {available}");
+    }
+    println!("{}", timing.line());
+    for path in timing.paths.iter().filter(|path| path.within_a_clock()) {
+        println!("   {:.2} ns, {:.0} % of it routing:", path.ns(), path.routing() * 100.0);
+        for step in &path.steps {
+            println!("   {:6.2}  {:8} {}", step.ns, step.kind, step.name);
+        }
+    }
+    Ok(())
 }
 
 fn emit(root: &Path, directory: &Path, words: &[&str]) -> Result<(), Error> {
