@@ -78,9 +78,11 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     done_at: Reg<Wide<64>>,
     index: Reg<Bits<17>>,
     left: Reg<Bits<18>>,
+    /// `left` is 0; looked at in state 2.
+    none: Reg<Bit>,
     sequence: Reg<Bits<8>>,
     kind: Reg<Bits<2>>,
-    /// The words of an entry that are not written yet, the next one lowest.
+    /// The words of an entry, the first one lowest.
     words: Reg<Wide<PEEK_BITS>>,
     beat: Reg<Bits<3>>,
     last: Reg<Bits<3>>,
@@ -107,6 +109,8 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     upper: Signal<Local, Wide<PEEK_BITS>>,
     fetched: Signal<Local, Bit>,
     entries: Signal<Local, Bits<18>>,
+    words_by: Signal<Local, Bits<9>>,
+    rest: Signal<Local, Wide<PEEK_BITS>>,
     at_addr_low: Constant<Bits<16>>,
     at_addr_high: Constant<Bits<16>>,
     at_done_low: Constant<Bits<16>>,
@@ -158,6 +162,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             done_at: Default::default(),
             index: Default::default(),
             left: Default::default(),
+            none: Default::default(),
             sequence: Default::default(),
             kind: Default::default(),
             words: Default::default(),
@@ -186,6 +191,8 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             upper: Default::default(),
             fetched: Default::default(),
             entries: Default::default(),
+            words_by: Default::default(),
+            rest: Default::default(),
             at_addr_low: at(DumpAddrLow::OFFSET),
             at_addr_high: at(DumpAddrHigh::OFFSET),
             at_done_low: at(DumpDoneLow::OFFSET),
@@ -205,7 +212,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
 impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECORD_LOG2, BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left);
+        dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left, none);
         dff_setup!(
             self, clock, sequence, kind, words, beat, last, need_peek, need0, need1, coming0, coming1, here0, here1,
             entry0, entry1, have0, have1, finished
@@ -285,6 +292,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
             if self.kind.q.val() == 3 {
                 self.last.d.next = self.last_word[3].val();
             }
+            self.none.d.next = self.beyond.val() | !self.left.q.val().any();
             if self.beyond.val() {
                 self.left.d.next = 0.into();
             } else if self.left.q.val() > self.room.val() {
@@ -294,7 +302,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         // fetch both directions of an entry
         self.side0.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
         self.side1.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
-        self.fetched.next = (self.state.q.val() == 2) & self.left.q.val().any();
+        self.fetched.next = (self.state.q.val() == 2) & !self.none.q.val();
         self.side0.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need0.q.val();
         self.side1.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need1.q.val();
         self.peek.next.record = self.fetched.val() & (self.kind.q.val() == 1) & self.need_peek.q.val();
@@ -330,7 +338,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
             | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.entry1.q.val().packets)) << 96)
             | (bit_cast_wide::<PEEK_BITS, 40>(self.entry1.q.val().bytes) << 192);
         if self.state.q.val() == 2 {
-            if !self.left.q.val().any() {
+            if self.none.q.val() {
                 self.state.d.next = 4.into();
             } else if self.peek_done.val() {
                 self.state.d.next = 3.into();
@@ -345,7 +353,9 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         self.mw_addr.next = self.target.q.val();
         self.mw_first.next = self.beat.q.val() == 0;
         self.mw_last.next = self.beat.q.val() == self.last.q.val();
-        self.mw_data.next = self.words.q.val().get_bits::<64>(0);
+        self.words_by.next = bit_cast::<9, 3>(self.beat.q.val()) << 6;
+        self.rest.next = self.words.q.val() >> self.words_by.val();
+        self.mw_data.next = self.rest.val().get_bits::<64>(0);
         if self.state.q.val() == 4 {
             self.mw_addr.next = self.done_at.q.val();
             self.mw_data.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.sequence.q.val()));
@@ -357,13 +367,13 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
             if self.state.q.val() == 3 {
                 self.target.d.next = self.target.q.val() + 8;
                 self.beat.d.next = self.beat.q.val() + 1;
-                self.words.d.next = self.words.q.val() >> 64;
                 if self.beat.q.val() == self.last.q.val() {
                     self.beat.d.next = 0.into();
                     self.need_peek.d.next = true;
                     self.state.d.next = 2.into();
                     self.index.d.next = self.index.q.val() + 1;
                     self.left.d.next = self.left.q.val() - 1;
+                    self.none.d.next = self.left.q.val() == 1;
                     self.need0.d.next = true;
                     self.need1.d.next = true;
                     self.have0.d.next = false;

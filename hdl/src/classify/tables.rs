@@ -65,6 +65,8 @@ pub struct Tables {
     commit: Reg<Bits<4>>,
     commit_index: Reg<Bits<4>>,
     commit_word: Reg<Bits<32>>,
+    /// Mask of a prefix as long as the low byte of `commit_word` says.
+    commit_mask: Reg<Wide<128>>,
     commits: Signal<Local, Bits<4>>,
     last: Signal<Local, Bits<32>>,
     last_valid: Signal<Local, Bit>,
@@ -126,7 +128,7 @@ impl Default for Tables {
         with_constants!(
             clock write unit_match unit_info unit_valid pref_bits pref_info pref_valid term_high term_low mask_high mask_low
             term_info term_valid pool_low pool_high pool_set pool_valid policy address word kind staged commit commit_index
-            commit_word commits last last_valid slot28 entry28 slot5 entry5 slot96 entry96 slot6 entry6 slot64 term_mask
+            commit_word commit_mask commits last last_valid slot28 entry28 slot5 entry5 slot96 entry96 slot6 entry6 slot64 term_mask
             entry_high entry_low entry_mask_high entry_mask_low slot13 entry13 slot32 entry_first entry_last slot3 entry3
             units units_info units_valid prefs prefs_info prefs_valid terms_high terms_low terms_mask_high terms_mask_low
             terms_info terms_valid pools_low pools_high pools_set pools_valid policies _quiet;
@@ -143,7 +145,7 @@ impl Default for Tables {
 impl Logic for Tables {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, staged, commit, commit_index, commit_word, policies);
+        dff_setup!(self, clock, staged, commit, commit_index, commit_word, commit_mask, policies);
         dff_setup!(
             self,
             clock,
@@ -171,6 +173,8 @@ impl Logic for Tables {
         self.kind.next = self.address.val().get_bits::<4>(12);
         self.commit.d.next = 0.into();
         self.commit_word.d.next = self.word.val();
+        self.term_mask.next = self.ones.val() >> self.word.val().get_bits::<8>(0);
+        self.commit_mask.d.next = !self.term_mask.val();
         if self.write.val().valid {
             self.staged.d.next = (self.staged.q.val() << 32) | bit_cast_wide::<128, 32>(bits_wide(self.word.val()));
             if self.address.val() == self.policy_address.val() {
@@ -249,8 +253,6 @@ impl Logic for Tables {
             }
         }
         self.slot64.next = bit_cast_wide::<512, 64>(self.ones.val().get_bits::<64>(0));
-        self.term_mask.next = self.ones.val() >> self.last.val().get_bits::<8>(0);
-        self.term_mask.next = !self.term_mask.val();
         self.entry_high.next = bits_literal::<512>(0);
         self.entry_low.next = bits_literal::<512>(0);
         self.entry_mask_high.next = bits_literal::<512>(0);
@@ -260,8 +262,8 @@ impl Logic for Tables {
         if self.commits.val().get_bit(2) {
             self.entry_high.next = bit_cast_wide::<512, 64>(self.staged.q.val().get_bits::<64>(64));
             self.entry_low.next = bit_cast_wide::<512, 64>(self.staged.q.val().get_bits::<64>(0));
-            self.entry_mask_high.next = bit_cast_wide::<512, 64>(self.term_mask.val().get_bits::<64>(64));
-            self.entry_mask_low.next = bit_cast_wide::<512, 64>(self.term_mask.val().get_bits::<64>(0));
+            self.entry_mask_high.next = bit_cast_wide::<512, 64>(self.commit_mask.q.val().get_bits::<64>(64));
+            self.entry_mask_low.next = bit_cast_wide::<512, 64>(self.commit_mask.q.val().get_bits::<64>(0));
             self.entry13.next = bit_cast_wide::<104, 3>(bits_wide(self.last.val().get_bits::<3>(8)))
                 | (bit_cast_wide::<104, 10>(bits_wide(self.last.val().get_bits::<10>(12))) << 3);
             for k in 0..8 {

@@ -50,6 +50,8 @@ pub struct Port<const W: usize, const LB: usize> {
     in_fast: Reg<Bit>,
     in_inject: Reg<Bit>,
     inject_next: Reg<Bit>,
+    /// A beat of the inject stream was there in the last clock and was not taken.
+    inject_waits: Reg<Bit>,
     full: Reg<Bit>,
     data: Reg<Wide<W>>,
     beat: Reg<BeatMeta>,
@@ -58,6 +60,7 @@ pub struct Port<const W: usize, const LB: usize> {
     sent: Reg<Bit>,
     sent_size: Reg<Bits<16>>,
     open: Signal<Local, Bit>,
+    inject_turn: Signal<Local, Bit>,
     take_fast: Signal<Local, Bit>,
     take_inject: Signal<Local, Bit>,
     taken: Signal<Local, BeatMeta>,
@@ -92,6 +95,7 @@ impl<const W: usize, const LB: usize> Default for Port<W, LB> {
             in_fast: Default::default(),
             in_inject: Default::default(),
             inject_next: Default::default(),
+            inject_waits: Default::default(),
             full: Default::default(),
             data: Default::default(),
             beat: Default::default(),
@@ -100,6 +104,7 @@ impl<const W: usize, const LB: usize> Default for Port<W, LB> {
             sent: Default::default(),
             sent_size: Default::default(),
             open: Default::default(),
+            inject_turn: Default::default(),
             take_fast: Default::default(),
             take_inject: Default::default(),
             taken: Default::default(),
@@ -120,6 +125,7 @@ impl<const W: usize, const LB: usize> Logic for Port<W, LB> {
             in_fast,
             in_inject,
             inject_next,
+            inject_waits,
             full,
             data,
             beat,
@@ -129,14 +135,17 @@ impl<const W: usize, const LB: usize> Logic for Port<W, LB> {
             sent_size
         );
         self.open.next = (!self.full.q.val()) | self.tx_ready.val();
+        // whose turn it is comes out of registers: the fast path does not wait for what the inject stream says in this clock
+        self.inject_turn.next = self.inject_next.q.val() & self.inject_waits.q.val();
         self.take_fast.next = self.open.val()
             & self.fast_valid.val()
             & (!self.in_inject.q.val())
-            & (self.in_fast.q.val() | (!self.inject_valid.val()) | (!self.inject_next.q.val()));
+            & (self.in_fast.q.val() | (!self.inject_turn.val()));
         self.take_inject.next = self.open.val()
             & self.inject_valid.val()
             & (!self.in_fast.q.val())
-            & (self.in_inject.q.val() | (!self.fast_valid.val()) | self.inject_next.q.val());
+            & (self.in_inject.q.val() | self.inject_turn.val() | (!self.fast_valid.val()));
+        self.inject_waits.d.next = self.inject_valid.val() & (!self.take_inject.val());
         self.fast_taken.next = self.take_fast.val();
         self.inject_taken.next = self.take_inject.val();
         self.taken.next = self.fast.val();

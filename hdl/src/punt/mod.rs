@@ -81,6 +81,9 @@ pub struct Punt<const W: usize, const LB: usize> {
     frames: Queue<PuntEntry, 5>,
     write_at: Reg<Bits<9>>,
     committed: Reg<Bits<9>>,
+    /// `write_at` + 1 and `committed` + 1, with bit 0 inverted so that both begin as zero.
+    write_next: Reg<Bits<9>>,
+    committed_next: Reg<Bits<9>>,
     waiting: Reg<Bits<6>>,
     lost: Reg<Bit>,
     bytes: Reg<Bits<16>>,
@@ -95,6 +98,8 @@ pub struct Punt<const W: usize, const LB: usize> {
     overflow: Signal<Local, Bit>,
     at: Signal<Local, Bits<9>>,
     next_at: Signal<Local, Bits<9>>,
+    behind: Signal<Local, Bits<9>>,
+    read_odd: Signal<Local, Bits<9>>,
     size: Signal<Local, Bits<16>>,
     total: Signal<Local, Bits<16>>,
     entry: Signal<Local, PuntEntry>,
@@ -199,6 +204,8 @@ impl<const W: usize, const LB: usize> Default for Punt<W, LB> {
             frames: Default::default(),
             write_at: Default::default(),
             committed: Default::default(),
+            write_next: Default::default(),
+            committed_next: Default::default(),
             waiting: Default::default(),
             lost: Default::default(),
             bytes: Default::default(),
@@ -213,6 +220,8 @@ impl<const W: usize, const LB: usize> Default for Punt<W, LB> {
             overflow: Default::default(),
             at: Default::default(),
             next_at: Default::default(),
+            behind: Default::default(),
+            read_odd: Default::default(),
             size: Default::default(),
             total: Default::default(),
             entry: Default::default(),
@@ -284,7 +293,8 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, base, enable, log2, tail, head1, write_at, committed, waiting, lost, bytes, stamp, receiving,
+            self, clock, base, enable, log2, tail, head1, write_at, committed, write_next, committed_next,
+            waiting, lost, bytes, stamp, receiving,
             overflows, tally1, irq1
         );
         dff_setup!(
@@ -331,7 +341,12 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
             self.entry.next.time = self.time_ns.val();
         }
         self.next_at.next = self.at.val() + 1;
-        self.full.next = (self.next_at.val() == self.read_at.q.val()) | self.waiting.q.val().get_bit(5);
+        self.behind.next = self.next_at.val() + 1;
+        self.read_odd.next = self.read_at.q.val() ^ 1;
+        self.full.next = (self.write_next.q.val() == self.read_odd.val()) | self.waiting.q.val().get_bit(5);
+        if self.punt_first.val() {
+            self.full.next = (self.committed_next.q.val() == self.read_odd.val()) | self.waiting.q.val().get_bit(5);
+        }
         self.losing.next = self.losing.val() | self.full.val();
         self.commit.next =
             self.punt_valid.val() & self.punt_last.val() & (!self.losing.val()) & (!self.punt_abort.val());
@@ -342,6 +357,7 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
         self.buffer.write_data.next = self.punt_data.val();
         if self.punt_valid.val() {
             self.write_at.d.next = self.next_at.val();
+            self.write_next.d.next = self.behind.val() ^ 1;
             self.lost.d.next = self.losing.val();
             self.bytes.d.next = self.total.val();
             self.stamp.d.next = self.entry.val().time;
@@ -349,6 +365,7 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
         }
         if self.commit.val() {
             self.committed.d.next = self.next_at.val();
+            self.committed_next.d.next = self.behind.val() ^ 1;
         }
         self.entry.next.bytes = self.total.val();
         self.entry.next.reason = self.punt_meta.val().reason;

@@ -83,6 +83,9 @@ pub struct Rewrite {
     hop2: Reg<Wide<128>>,
     prefix2: Reg<Wide<128>>,
     set2: Reg<Wide<64>>,
+    /// The longest packet this one may become.
+    mtu2: Reg<Bits<14>>,
+    fresh: Signal<Local, Wide<64>>,
     grow: Signal<Local, Bits<16>>,
     hop_index: Signal<Local, Wide<6>>,
     prefix_index: Signal<Local, Wide<3>>,
@@ -199,6 +202,8 @@ impl Default for Rewrite {
             hop2: Default::default(),
             prefix2: Default::default(),
             set2: Default::default(),
+            mtu2: Default::default(),
+            fresh: Default::default(),
             grow: Default::default(),
             hop_index: Default::default(),
             prefix_index: Default::default(),
@@ -278,7 +283,7 @@ impl Logic for Rewrite {
         dff_setup!(self, clock, hop_words, prefix_words, set_word, counter);
         dff_setup!(
             self, clock, valid1, carry1, arrived1, l4_1, record1, valid2, carry2, arrived2, l4_2, record2, hop2,
-            prefix2, set2
+            prefix2, set2, mtu2
         );
         dff_setup!(
             self, clock, valid3, carry3, addresses3, narrow3, l4_3, terms3, hop3, valid4, valid5, valid6, valid7
@@ -355,6 +360,15 @@ impl Logic for Rewrite {
         self.hops.read_address.next = bits_narrow(self.hop_index.val());
         self.prefixes.read_address.next = bits_narrow(self.prefix_index.val());
         self.sets.read_address.next = self.carry1.q.val().set;
+        // what may be fragmented is told from what may not: only the former keeps to the path MTU of the IPv6 network
+        self.fresh.next = self.sets.read_data.val();
+        self.mtu.next = self.fresh.val().get_bits::<14>(48);
+        if self.carry1.q.val().df {
+            self.mtu.next = self.fresh.val().get_bits::<14>(16);
+        }
+        if self.carry1.q.val().six {
+            self.mtu.next = self.fresh.val().get_bits::<14>(0);
+        }
         self.valid2.d.next = self.valid1.q.val();
         if self.valid1.q.val() {
             self.carry2.d.next = self.carry1.q.val();
@@ -366,7 +380,8 @@ impl Logic for Rewrite {
             self.record2.d.next = self.record1.q.val();
             self.hop2.d.next = self.hops.read_data.val();
             self.prefix2.d.next = self.prefixes.read_data.val();
-            self.set2.d.next = self.sets.read_data.val();
+            self.set2.d.next = self.fresh.val();
+            self.mtu2.d.next = bits_narrow(self.mtu.val());
         } else {
             self.lower.next = 0.into();
         }
@@ -382,14 +397,6 @@ impl Logic for Rewrite {
         self.select.record.next = self.record2.q.val();
         self.select.prefix.next = self.prefix2.q.val();
         self.bytes2.next = self.carry2.q.val().l4_bytes;
-        // what may be fragmented is told from what may not: only the former keeps to the path MTU of the IPv6 network
-        self.mtu.next = self.set2.q.val().get_bits::<14>(48);
-        if self.carry2.q.val().df {
-            self.mtu.next = self.set2.q.val().get_bits::<14>(16);
-        }
-        if self.carry2.q.val().six {
-            self.mtu.next = self.set2.q.val().get_bits::<14>(0);
-        }
         self.verdict.next = self.kind_drop.val();
         self.reason.next = self.carry2.q.val().reason;
         if self.carry2.q.val().kind == self.fate_forward.val() {
@@ -400,7 +407,7 @@ impl Logic for Rewrite {
                 self.reason.next = self.no_session.val();
             } else if (!self.set2.q.val().get_bit(63))
                 | self.bytes2.val().get_bits::<2>(14).any()
-                | (self.carry2.q.val().total > bit_cast::<16, 14>(bits_narrow(self.mtu.val())))
+                | (self.carry2.q.val().total > bit_cast::<16, 14>(self.mtu2.q.val()))
             {
                 self.reason.next = self.too_big.val();
             } else if !self.hop2.q.val().get_bit(127) {
