@@ -1,5 +1,5 @@
-//! Writes Verilog: `emit DIRECTORY WIDTH|endpoint|BOARD|block:NAME...` gives `DIRECTORY/coreWIDTH.v` for a width in bits,
-//! `DIRECTORY/endpoint.v` for the PCI Express endpoint, for a board `BOARD.v`, `BOARD.lpf` (constraints) and `BOARD.json` (facts), and
+//! Writes Verilog: `emit DIRECTORY WIDTH|endpoint|ultrascale|BOARD|block:NAME...` gives `DIRECTORY/coreWIDTH.v` for a width in bits,
+//! `DIRECTORY/endpoint.v` for the PCI Express endpoint, `DIRECTORY/ultrascale/` with a project for a vendor's tool, for a board `BOARD.v`, `BOARD.lpf` (constraints) and `BOARD.json` (facts), and
 //! for `block:NAME` `NAME.v`, a block alone on the timing harness. `cargo xtask emit` and `cargo xtask synth` run it.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use nat64_hdl::export;
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(directory) = arguments.next() else {
-        eprintln!("usage: emit DIRECTORY WIDTH|endpoint|BOARD...");
+        eprintln!("usage: emit DIRECTORY WIDTH|endpoint|ultrascale|BOARD|block:NAME...");
         return ExitCode::from(2);
     };
     for word in arguments {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         let Some(files) = files(&word) else {
             let boards: Vec<&str> = nat64_hdl::board::BOARDS.iter().map(|b| b.name).collect();
             eprintln!(
-                "emit: {word} is no width ({:?}), not `endpoint` and no board ({})",
+                "emit: {word} is no width ({:?}), neither `endpoint` nor `ultrascale`, no block and no board ({})",
                 export::WIDTHS,
                 boards.join(", ")
             );
@@ -32,7 +32,8 @@ fn main() -> ExitCode {
         };
         for (name, text) in files {
             let file = Path::new(&directory).join(name);
-            if let Err(error) = std::fs::create_dir_all(&directory).and_then(|()| std::fs::write(&file, text)) {
+            let folder = file.parent().unwrap_or(Path::new(&directory));
+            if let Err(error) = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, text)) {
                 eprintln!("emit: {}: {error}", file.display());
                 return ExitCode::FAILURE;
             }
@@ -54,6 +55,10 @@ fn files(word: &str) -> Option<Vec<(String, String)>> {
     }
     if let Some(name) = word.strip_prefix("block:") {
         return Some(vec![(format!("{name}.v"), TimedBlock::named(name)?.verilog()?)]);
+    }
+    if word == "ultrascale" {
+        let files = nat64_hdl::board::ultrascale::project()?.into_iter();
+        return Some(files.map(|(name, text)| (format!("ultrascale/{name}"), text)).collect());
     }
     if word == "endpoint" {
         return Some(vec![("endpoint.v".to_string(), export::endpoint_verilog()?)]);

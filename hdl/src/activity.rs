@@ -212,7 +212,9 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
 impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECORD_LOG2, BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left, none);
+        dff_setup!(
+            self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left, none
+        );
         dff_setup!(
             self, clock, sequence, kind, words, beat, last, need_peek, need0, need1, coming0, coming1, here0, here1,
             entry0, entry1, have0, have1, finished

@@ -4,7 +4,7 @@ use crate::prelude::*;
 
 use crate::core::{Core128, Core512, Core64};
 use crate::mac::port::RgmiiPort;
-use crate::pcie::Endpoint64;
+use crate::pcie::{Endpoint512, Endpoint64};
 
 /// Name of the top module in the exported text (RustHDL gives no choice).
 pub const TOP: &str = "top";
@@ -38,6 +38,11 @@ pub fn rgmii_port_verilog() -> Option<String> {
     on_a_large_stack(text::<RgmiiPort>)
 }
 
+/// The endpoint with the core at 512 bits, the same way.
+pub fn endpoint512_verilog() -> Option<String> {
+    on_a_large_stack(text::<Endpoint512>)
+}
+
 /// Builds on a thread of its own, because a core is larger than an ordinary stack.
 fn on_a_large_stack(build: fn() -> String) -> Option<String> {
     let thread = std::thread::Builder::new()
@@ -52,9 +57,31 @@ fn on_a_large_stack(build: fn() -> String) -> Option<String> {
 pub const STACK_BYTES: usize = 256 << 20;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::process::Command;
+
+    /// Lints text whose top module is `top` with Verilator; what it says, but for [`WAIVERS`].
+    pub(crate) fn lint(name: &str, text: &str, top: &str) -> (bool, String) {
+        let file = std::env::temp_dir().join(format!("nat64-lint-{name}-{}.v", std::process::id()));
+        std::fs::write(&file, text).unwrap();
+        let out = Command::new("verilator")
+            .args([
+                "--lint-only",
+                "-Wall",
+                "--default-language",
+                "1364-2005",
+                "--top-module",
+                top,
+            ])
+            .args(WAIVERS.map(|waiver| format!("-Wno-{waiver}")))
+            .arg(&file)
+            .output()
+            .unwrap_or_else(|e| panic!("verilator: {e}; run `cargo xtask setup`"));
+        let _ = std::fs::remove_file(&file);
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        (out.status.success(), said)
+    }
 
     /// Every text there is, by its file's name.
     fn texts() -> impl Iterator<Item = (String, String)> {
@@ -94,7 +121,7 @@ mod tests {
 
     /// What Verilator's lint may say about the exported text, and why it means nothing there. All else fails the test: latches,
     /// several drivers, missing pins, blocking assignments in clocked blocks, ...
-    const WAIVERS: [&str; 5] = [
+    pub(crate) const WAIVERS: [&str; 5] = [
         // The module is named `top` whatever the file's name is.
         "DECLFILENAME",
         // RustHDL writes every literal and slice offset with 32 or 64 bits and casts with masks. That widths mean the same in
@@ -112,24 +139,8 @@ mod tests {
     #[test]
     fn lint_of_every_text_is_clean_but_for_the_waivers() {
         for (name, text) in texts() {
-            let file = std::env::temp_dir().join(format!("nat64-lint-{name}-{}.v", std::process::id()));
-            std::fs::write(&file, text).unwrap();
-            let out = Command::new("verilator")
-                .args([
-                    "--lint-only",
-                    "-Wall",
-                    "--default-language",
-                    "1364-2005",
-                    "--top-module",
-                    TOP,
-                ])
-                .args(WAIVERS.map(|waiver| format!("-Wno-{waiver}")))
-                .arg(&file)
-                .output()
-                .unwrap_or_else(|e| panic!("verilator: {e}; run `cargo xtask setup`"));
-            let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
-            assert!(out.status.success() && said.trim().is_empty(), "{name}: {said}");
-            let _ = std::fs::remove_file(&file);
+            let (ok, said) = lint(&name, &text, TOP);
+            assert!(ok && said.trim().is_empty(), "{name}: {said}");
         }
     }
 

@@ -13,10 +13,13 @@
 //! A block alone, on the same harness, is placed and timed in a minute or two ([`TIMED_BLOCKS`]): the place to look for a path
 //! before a whole core is built.
 //!
+//! [`ultrascale`] is the 100G-class card as a project for a vendor's tool.
+//!
 //! Not here: MACs and board pins of a whole card (there is none yet).
 
 mod blocks;
 mod harness;
+pub mod ultrascale;
 
 use crate::core::{Core128, Core64};
 use crate::export::STACK_BYTES;
@@ -47,6 +50,8 @@ pub struct Board {
     pub part: &'static str,
     /// Options of nextpnr-ecp5 that name the part.
     pub device: &'static [&'static str],
+    /// Options of openFPGALoader that reach the board; none for a harness, which is no board.
+    pub loader: &'static [&'static str],
     /// Bus width of the core, bits.
     pub width: usize,
     /// Two-way sessions the card's table holds.
@@ -70,6 +75,7 @@ pub const BOARDS: &[Board] = &[
         what: "the core at W = 64 with its streams on a harness of three pins, on the largest ECP5: the 10G timing target",
         part: "LFE5UM5G-85F-8BG381",
         device: &["--um5g-85k", "--package", "CABGA381", "--speed", "8"],
+        loader: &[],
         width: 64,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
@@ -80,6 +86,7 @@ pub const BOARDS: &[Board] = &[
         what: "the core at W = 128 with its streams on a harness of three pins, on the largest ECP5: the 20G timing target",
         part: "LFE5UM5G-85F-8BG381",
         device: &["--um5g-85k", "--package", "CABGA381", "--speed", "8"],
+        loader: &[],
         width: 128,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
@@ -90,6 +97,7 @@ pub const BOARDS: &[Board] = &[
         what: "the core at W = 64 with its streams on a harness of three pins, on the part of the ECP5-5G Versa board",
         part: "LFE5UM5G-45F-8BG381",
         device: &["--um5g-45k", "--package", "CABGA381", "--speed", "8"],
+        loader: &[],
         width: 64,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
@@ -121,7 +129,8 @@ impl Board {
 }
 
 impl Board {
-    /// What `cargo xtask synth` has to know, as JSON: name, what, part, device (options of nextpnr-ecp5), width (bits), sessions,
+    /// What `cargo xtask synth` has to know, as JSON: name, what, part, device (options of nextpnr-ecp5),
+    /// loader (options of openFPGALoader), width (bits), sessions,
     /// abi_hash, top, clocks (net, mhz, what).
     pub fn facts(&self) -> String {
         let quoted = |words: &[&str]| words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
@@ -133,12 +142,13 @@ impl Board {
         };
         let clocks: Vec<String> = self.clocks.iter().map(clock).collect();
         format!(
-            "{{\"name\": \"{}\", \"what\": \"{}\", \"part\": \"{}\", \"device\": [{}], \"width\": {}, \"sessions\": {}, \
+            "{{\"name\": \"{}\", \"what\": \"{}\", \"part\": \"{}\", \"device\": [{}], \"loader\": [{}], \"width\": {}, \"sessions\": {}, \
              \"abi_hash\": {}, \"top\": \"{TOP}\", \"clocks\": [{}]}}\n",
             self.name,
             self.what,
             self.part,
             quoted(self.device),
+            quoted(self.loader),
             self.width,
             self.sessions,
             nat64_layout::ABI_HASH,
@@ -189,6 +199,25 @@ mod tests {
             );
             let _ = std::fs::remove_file(&file);
         }
+    }
+
+    #[test]
+    fn lint_of_a_board_is_clean_but_for_the_waivers() {
+        // the others are the same harness around other widths of the core, which are linted in `export`
+        let board = Board::named("ecp5-85f").expect("there is such a board");
+        let text = board.verilog().expect("a board exports");
+        let (ok, said) = crate::export::tests::lint(board.name, &text, TOP);
+        assert!(ok && said.trim().is_empty(), "{said}");
+    }
+
+    #[test]
+    fn every_block_that_can_be_timed_exports() {
+        for block in TIMED_BLOCKS {
+            let text = block.verilog().expect("a block exports");
+            assert!(text.contains(&format!("module {TOP}(")), "{}", block.name);
+            assert!(TimedBlock::named(block.name).is_some());
+        }
+        assert!(TimedBlock::named("none").is_none());
     }
 
     #[test]

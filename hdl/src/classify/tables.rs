@@ -145,7 +145,16 @@ impl Default for Tables {
 impl Logic for Tables {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, staged, commit, commit_index, commit_word, commit_mask, policies);
+        dff_setup!(
+            self,
+            clock,
+            staged,
+            commit,
+            commit_index,
+            commit_word,
+            commit_mask,
+            policies
+        );
         dff_setup!(
             self,
             clock,

@@ -243,8 +243,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have,
-            seen, arrived, free, used
+            self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have, seen,
+            arrived, free, used
         );
         dff_setup!(self, clock, step1, step2, step3, chunk2, chunk3, previous, data3, mask3);
         clock!(self, clock, jobs, headers, ends);

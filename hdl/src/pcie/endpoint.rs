@@ -15,6 +15,10 @@ use super::layer::Layer;
 pub type Endpoint64 =
     Endpoint<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 4, 5, COMPLETION_TIMEOUT_LOG2>;
 
+/// The endpoint with the core at 512 bits.
+pub type Endpoint512 =
+    Endpoint<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 6, 7, COMPLETION_TIMEOUT_LOG2>;
+
 /// See the module documentation. Parameters are those of [`Core`], and the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]
 pub struct Endpoint<

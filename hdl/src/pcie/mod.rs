@@ -38,5 +38,5 @@ pub mod transmit;
 pub mod types;
 pub mod unpack;
 
-pub use endpoint::{Endpoint, Endpoint64};
+pub use endpoint::{Endpoint, Endpoint512, Endpoint64};
 pub use layer::Layer;

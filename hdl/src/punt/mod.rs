@@ -293,9 +293,25 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, base, enable, log2, tail, head1, write_at, committed, write_next, committed_next,
-            waiting, lost, bytes, stamp, receiving,
-            overflows, tally1, irq1
+            self,
+            clock,
+            base,
+            enable,
+            log2,
+            tail,
+            head1,
+            write_at,
+            committed,
+            write_next,
+            committed_next,
+            waiting,
+            lost,
+            bytes,
+            stamp,
+            receiving,
+            overflows,
+            tally1,
+            irq1
         );
         dff_setup!(
             self, clock, read_at, issued, coming, used, state, slot, stale, cut, length, words_left, beats_left, sub,

@@ -1,5 +1,5 @@
 //! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate |
-//! bench | synth`.
+//! bench | synth | load`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
@@ -39,12 +39,12 @@ enum Chore {
     Check,
     /// What the continuous integration runs: setup, then check, then vm-test.
     Ci,
-    /// Write the Verilog of the cores and of the PCI Express endpoint.
+    /// Write the Verilog of the cores and of the PCI Express endpoint, and the project of the 100G-class card.
     Emit {
-        /// Bus widths in bits, any of 64, 128, 512; all, and the endpoint, when none is given.
+        /// Bus widths in bits, any of 64, 128, 512; all, the endpoint and the project when none is given.
         #[arg(long)]
         width: Vec<u32>,
-        /// Folder for coreWIDTH.v and endpoint.v; `target/verilog` of the workspace when not given.
+        /// Folder for coreWIDTH.v, endpoint.v and ultrascale/; `target/verilog` of the workspace when not given.
         #[arg(long)]
         out: Option<PathBuf>,
     },
@@ -71,6 +71,8 @@ enum Chore {
     },
     /// Build a board: Verilog, synthesis, place and route with several seeds, image, manifest and report.
     Synth(synth::Options),
+    /// Put a board's image into it with openFPGALoader.
+    Load(synth::LoadOptions),
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
     /// Run a fuzz target with cargo-fuzz, which is installed when it is missing, and note the result in the README of its
@@ -163,6 +165,7 @@ fn main() -> ExitCode {
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
         Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
         Chore::Synth(options) => synth::synth(&root, &options),
+        Chore::Load(options) => synth::load(&root, &options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -211,7 +214,7 @@ fn emit(root: &Path, widths: &[u32], out: Option<PathBuf>) -> Result<(), Error> 
     let widths = if all { &WIDTHS } else { widths };
     let mut names: Vec<String> = widths.iter().map(u32::to_string).collect();
     if all {
-        names.push("endpoint".into());
+        names.extend(["endpoint", "ultrascale"].map(str::to_string));
     }
     let program = [
         "run",
@@ -251,6 +254,7 @@ fn check(root: &Path) -> Result<(), Error> {
     for name in CAPTURE_FILES {
         compare(&root.join("examples").join(name), &fresh.join(name))?;
     }
+    synth::check(root)?;
     // The other generated files are compared by tests of the crates that make them.
     test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))?;
     budget::budget(root, false)

