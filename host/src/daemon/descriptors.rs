@@ -189,9 +189,12 @@ mod tests {
         std::fs::File::open("/dev/null").unwrap().into()
     }
 
-    /// A store whose messages are noted: text and number of descriptors.
-    fn noted(passed: Vec<(String, OwnedFd)>) -> (DescriptorStore, Arc<Mutex<Vec<(String, usize)>>>) {
-        let said: Arc<Mutex<Vec<(String, usize)>>> = Arc::default();
+    /// What a store told the service manager: text and number of descriptors.
+    type Said = Arc<Mutex<Vec<(String, usize)>>>;
+
+    /// A store whose messages are noted.
+    fn noted(passed: Vec<(String, OwnedFd)>) -> (DescriptorStore, Said) {
+        let said = Said::default();
         let heard = said.clone();
         let notify = move |states: &[NotifyState<'_>], fds: &[BorrowedFd<'_>]| {
             let text: Vec<String> = states.iter().map(ToString::to_string).collect();
