@@ -53,11 +53,27 @@ pub fn sent(effects: &Effects, sound: bool) {
     }
 }
 
-/// Tables, pools, counters and limits agree.
-pub fn tables(nat: &Nat64, card: &Card, now: Time) {
+/// How many sessions and stored SYNs there were.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    sessions: usize,
+    stored_syns: usize,
+}
+
+/// How many there are.
+pub fn counts(nat: &Nat64) -> Counts {
+    Counts {
+        sessions: nat.session_count(),
+        stored_syns: nat.stored_syns(),
+    }
+}
+
+/// Tables, pools, counters and limits agree. A limit that was lowered ends nothing: what there was `before` the last action may
+/// stay, but nothing is added to it.
+pub fn tables(nat: &Nat64, card: &Card, now: Time, before: Counts) {
     let limits = nat.config().limits;
-    assert!(nat.session_count() <= limits.sessions as usize);
-    assert!(nat.stored_syns() <= limits.stored_syns as usize);
+    assert!(nat.session_count() <= before.sessions.max(limits.sessions as usize));
+    assert!(nat.stored_syns() <= before.stored_syns.max(limits.stored_syns as usize));
     assert!(nat.fragmented_packets() <= 3 * usize::from(limits.fragmented_packets_per_source) * 8);
     let sessions: Vec<SessionInfo> = nat.sessions().collect();
     let (mut forward, mut reverse, mut by_pool) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());

@@ -267,8 +267,9 @@ pub fn step(data: &[u8]) {
     };
     let mut actions = 0;
     while !source.is_empty() && actions < 300 {
+        let before = check::counts(&life.nat);
         life.act(&mut source);
-        check::tables(&life.nat, &life.card, life.now);
+        check::tables(&life.nat, &life.card, life.now, before);
         actions += 1;
     }
     for _ in 0..3 {
@@ -484,6 +485,7 @@ impl Life {
         // Time first, as the caller does; so no error is due within the packet.
         self.pass(1);
         self.effects.clear();
+        let counts = check::counts(&self.nat);
         let before = still(&self.nat);
         let told = self.nat.explain(self.now, unit, packet);
         assert_eq!(still(&self.nat), before, "a dry run counted");
@@ -497,7 +499,7 @@ impl Life {
             check::outcome(&self.nat, &self.effects, &before, &told);
         }
         self.done(sound);
-        check::tables(&self.nat, &self.card, self.now);
+        check::tables(&self.nat, &self.card, self.now, counts);
     }
 }
 
