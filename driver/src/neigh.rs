@@ -457,8 +457,17 @@ impl Neighbours {
         true
     }
 
+    /// Whether a unit's packets to far away go there.
+    fn is_gateway(&self, key: Key) -> bool {
+        self.units.get(key.0).is_some_and(|net| match key.1 {
+            IpAddr::V4(address) => net.gateway4 == Some(address),
+            IpAddr::V6(address) => net.gateway6 == Some(address),
+        })
+    }
+
     /// Room for one more entry, by evicting the known one that is nearest to its end. One that was heard of since its timer
-    /// was set is in use and not near its end at all: a flood of strangers must not push it out.
+    /// was set is in use and not near its end at all: a flood of strangers must not push it out. Nor does it push a gateway
+    /// out, which may answer for everybody and be heard of by nothing but our requests.
     fn make_room(&mut self) -> bool {
         if self.table.len() < ENTRIES {
             return true;
@@ -467,7 +476,7 @@ impl Neighbours {
         let mut in_use = None;
         for (timer, key) in first {
             let Some(entry) = self.table.get(&key) else { continue };
-            if !matches!(entry.state, State::Known { .. }) || entry.pins > 0 || entry.fixed {
+            if !matches!(entry.state, State::Known { .. }) || entry.pins > 0 || entry.fixed || self.is_gateway(key) {
                 continue;
             }
             let end = entry.heard.saturating_add(LIFETIME);

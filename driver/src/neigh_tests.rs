@@ -513,3 +513,21 @@ fn a_neighbour_in_use_is_not_pushed_out_by_strangers() {
     }
     assert_eq!((n.len(), n.mac(friend)), (ENTRIES, None));
 }
+
+#[test]
+fn a_gateway_is_not_pushed_out_by_strangers() {
+    let mut nets = units();
+    nets[0].auto_last_hop = true;
+    let mut n = Neighbours::new(nets);
+    let gateway = (1, IpAddr::V4(v4("192.0.2.254")));
+    // It is heard of once, when it answers our request; what it forwards tells nothing of it.
+    run(|out| n.send(0, 1, &packet4("198.51.100.1"), true, out));
+    let answer = arp(2, (PEER, v4("192.0.2.254")), (OURS, v4("192.0.2.1")));
+    run(|out| n.arp(1, 1, &answer, out));
+    assert_eq!(n.mac(gateway), Some(PEER));
+    for stranger in 0..2 * ENTRIES as u64 {
+        let address = Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0003_0000 + u128::from(stranger));
+        run(|out| n.learn(2 + stranger, 0, address.into(), OTHER, out));
+    }
+    assert_eq!((n.len(), n.mac(gateway)), (ENTRIES, Some(PEER)));
+}
