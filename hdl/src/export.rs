@@ -2,9 +2,14 @@
 
 use crate::prelude::*;
 
+use crate::cam::Way;
 use crate::core::{Core128, Core512, Core64};
+use crate::ingress::Skid;
+use crate::mac::fifo::AsyncFifo;
 use crate::mac::port::RgmiiPort;
 use crate::pcie::{Endpoint512, Endpoint64};
+use crate::prim::SmallFifo;
+use crate::punt::Punt;
 
 /// Name of the top module in the exported text (RustHDL gives no choice).
 pub const TOP: &str = "top";
@@ -41,6 +46,22 @@ pub fn rgmii_port_verilog() -> Option<String> {
 /// The endpoint with the core at 512 bits, the same way.
 pub fn endpoint512_verilog() -> Option<String> {
     on_a_large_stack(text::<Endpoint512>)
+}
+
+/// Makes the Verilog of one block.
+type Build = fn() -> String;
+
+/// The blocks that `hdl/formal/` has proofs of, as small as the proof allows: names and Verilog-2005.
+pub fn proven_blocks() -> Option<Vec<(&'static str, String)>> {
+    let blocks: [(&str, Build); 5] = [
+        ("async_fifo", text::<AsyncFifo<Bits<2>, Bits<1>, 2, 3>>),
+        ("small_fifo", text::<SmallFifo<Bits<2>, 2>>),
+        ("skid", text::<Skid<16, 1>>),
+        ("way", text::<Way<2, 2>>),
+        ("punt", text::<Punt<64, 3>>),
+    ];
+    let text = |(name, build)| on_a_large_stack(build).map(|text| (name, text));
+    blocks.into_iter().map(text).collect()
 }
 
 /// Builds on a thread of its own, because a core is larger than an ordinary stack.

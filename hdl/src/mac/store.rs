@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Words are always taken, so that the FIFO between the clocks never fills from this side. A frame that finds no room is forgotten
-//! whole and told as [`Verdict::NoRoom`](super::types::Verdict::NoRoom). The core gets whole frames only: none begins that does not end well, and one that
+//! whole and told as [`Verdict::NoRoom`]. The core gets whole frames only: none begins that does not end well, and one that
 //! began comes without a gap, whatever the receive clock does.
 
 use crate::ingress::with_constants;

@@ -1,12 +1,14 @@
 //! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate |
-//! bench | synth | load`.
+//! bench | synth | load | formal | cdc`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
 #![forbid(unsafe_code)]
 
 mod bench;
 mod budget;
+mod cdc;
 mod daemon;
+mod formal;
 mod fuzz;
 mod mutate;
 mod run;
@@ -73,6 +75,10 @@ enum Chore {
     Synth(synth::Options),
     /// Put a board's image into it with openFPGALoader.
     Load(synth::LoadOptions),
+    /// Prove what `hdl/formal/` states of blocks of the gateware, and see that each proof fails on a broken block.
+    Formal,
+    /// List every path between registers of two clocks, and fail on one without a known synchronizer.
+    Cdc,
     /// Translate the example captures with the simulated card, RTL engine; setup first.
     Demo,
     /// Run a fuzz target with cargo-fuzz, which is installed when it is missing, and note the result in the README of its
@@ -164,6 +170,8 @@ fn main() -> ExitCode {
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
         Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
+        Chore::Formal => formal(&root),
+        Chore::Cdc => cdc(&root),
         Chore::Synth(options) => synth::synth(&root, &options),
         Chore::Load(options) => synth::load(&root, &options),
     };
@@ -230,6 +238,24 @@ fn emit(root: &Path, widths: &[u32], out: Option<PathBuf>) -> Result<(), Error> 
     cargo(root, &arguments).run()
 }
 
+/// Writes Verilog for a check to `target/FOLDER`.
+fn verilog(root: &Path, folder: &str, what: &str) -> Result<Step, Error> {
+    let out = root.join("target").join(folder);
+    std::fs::create_dir_all(&out).map_err(|error| Error::file(&out, error))?;
+    let out = out.display().to_string();
+    let program = ["run", "--quiet", "--package", "nat64-hdl", "--example", "emit", "--"];
+    let arguments: Vec<&str> = program.into_iter().chain([out.as_str(), what]).collect();
+    Ok(cargo(root, &arguments))
+}
+
+fn formal(root: &Path) -> Result<(), Error> {
+    formal::formal(root, verilog(root, "formal", "proven")?)
+}
+
+fn cdc(root: &Path) -> Result<(), Error> {
+    cdc::cdc(root, verilog(root, "cdc", "rgmii_port")?)
+}
+
 fn check(root: &Path) -> Result<(), Error> {
     cargo(root, &["fmt", "--all", "--check"]).run()?;
     cargo(
@@ -257,6 +283,8 @@ fn check(root: &Path) -> Result<(), Error> {
     synth::check(root)?;
     // The other generated files are compared by tests of the crates that make them.
     test(cargo(root, &["test", "--workspace", "--no-fail-fast"]))?;
+    formal(root)?;
+    cdc(root)?;
     budget::budget(root, false)
 }
 

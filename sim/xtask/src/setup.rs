@@ -16,7 +16,7 @@ enum Probe {
 }
 
 /// Packages, what shows that they are there, and what for.
-const TOOLS: [(&str, Probe, &str); 18] = [
+const TOOLS: [(&str, Probe, &str); 19] = [
     (
         "verilator",
         Probe::Program("verilator"),
@@ -26,6 +26,11 @@ const TOOLS: [(&str, Probe, &str); 18] = [
         "iverilog",
         Probe::Program("iverilog"),
         "runs and lints the exported Verilog in tests",
+    ),
+    (
+        "yosys",
+        Probe::Program("yosys-abc"),
+        "proves blocks and lists crossings between clocks (`cargo xtask formal`, `cdc`)",
     ),
     (
         "tshark",
