@@ -54,7 +54,7 @@ fn host(name: &str) -> Command {
 }
 
 /// A call of `nat64d`, run in the root of the workspace. With `--card sim` it starts the `nat64-sim` beside it: call
-/// [`nat64_sim`] first.
+/// [`nat64_sim()`] first.
 pub fn nat64d() -> Command {
     host("nat64d")
 }

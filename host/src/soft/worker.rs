@@ -2,7 +2,7 @@
 //!
 //! A round takes what others handed over and up to [`BATCH`] frames of each port; a worker sleeps when a round found
 //! nothing. Woken for each frame of a steady stream it would spend more on waking than on work; so where frames come
-//! faster than [`MODERATED`] a second it sleeps [`NAP`] between rounds, as network cards moderate interrupts, and takes
+//! faster than `MODERATED` a second it sleeps `NAP` between rounds, as network cards moderate interrupts, and takes
 //! what came meanwhile together. A stream that is slower, such as one question and one answer at a time, never waits.
 
 use std::io;
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 pub(super) type Command = Box<dyn FnOnce(&mut Worker) + Send>;
 
-/// A worker: its ports and its part of the gateway. Seen by closures given to [`SoftCard::ask`].
+/// A worker: its ports and its part of the gateway. Seen by closures given to [`super::card::SoftCard::ask`].
 #[derive(Debug)]
 pub struct Worker {
     pub(super) core: Core,
