@@ -20,7 +20,13 @@
 //! it, for the caller says which slot is the right one, and a slot that is free or another's is not. Room is made of stale
 //! entries where some is needed: in a full bucket, and in all buckets of a segment before it grows. So who ends a million
 //! sessions touches one byte for each of their entries, and no bucket. (A stale entry whose slot is in use again, with the
-//! same tag, passes for a live one until the slot is taken out again. That is one of 255, and costs its place only.)
+//! same tag, passes for a live one until the slot is taken out again. Of another's key that is one of 255, and costs its place
+//! only. A key that comes back to the slot it had finds its own entry, which is live again: no bucket has it twice, or a
+//! flow that begins and ends again and again would fill its two buckets, which no growth would help.)
+//!
+//! More keys with one hash than two buckets hold cannot be separated by growing either. Chance does not bring them about, and
+//! who does not know the keys of the hash cannot; still, a segment that is less than half full does not grow for them: they
+//! wait in a list that look-ups read when it has any.
 //!
 //! The tables know nothing of keys: the caller gives a keyed hash and says which slot is the right one.
 
@@ -133,16 +139,20 @@ impl Bucket {
         }
     }
 
-    /// Puts an entry into a free place, if there is one.
+    /// Puts an entry into a free place, if there is one and the entry is not there already: how many were added. `None`: the
+    /// bucket is full.
     #[inline]
-    fn put(&mut self, hash: Stored, slot: u32) -> bool {
+    fn put(&mut self, hash: Stored, slot: u32) -> Option<usize> {
+        if self.find(hash, |there| there == slot).is_some() {
+            return Some(0);
+        }
         let free = zeros(self.tags());
         if free == 0 {
-            return false;
+            return None;
         }
         // The lowest of the mask is a free one for certain.
         self.set(free.trailing_zeros() as usize / 8 % ENTRIES, hash, slot);
-        true
+        Some(1)
     }
 
     #[inline]
@@ -223,6 +233,7 @@ impl Tags {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Segment {
     buckets: Vec<Bucket>,
+    /// Places of buckets that are not free.
     used: usize,
 }
 
@@ -256,8 +267,8 @@ impl Segment {
         }
     }
 
-    /// Adds an entry, whose tag is among `tags`.
-    fn insert(&mut self, hash: Stored, slot: u32, tags: &Tags) {
+    /// Adds an entry, whose tag is among `tags`. Those that no growth makes room for go to the homeless.
+    fn insert(&mut self, hash: Stored, slot: u32, tags: &Tags, homeless: &mut Vec<(Stored, u32)>) {
         let places = self.buckets.len() * ENTRIES;
         if self.used * 10 >= places * 9 {
             for bucket in &mut self.buckets {
@@ -265,29 +276,40 @@ impl Segment {
             }
             // So much room that it is not soon needed again.
             if self.used * 4 >= places * 3 {
-                self.grow(tags);
+                self.grow(tags, homeless);
             }
         }
-        let mut homeless = (hash, slot);
-        while let Err(left) = self.place(homeless, tags) {
-            homeless = left;
-            self.grow(tags);
+        let mut entry = (hash, slot);
+        while let Err(left) = self.place(entry, tags) {
+            entry = left;
+            if self.is_sparse() {
+                homeless.push(entry);
+                return;
+            }
+            self.grow(tags, homeless);
         }
-        self.used += 1;
+    }
+
+    /// Less than half of the places are in use: who finds none here finds none in a larger segment.
+    fn is_sparse(&self) -> bool {
+        self.used * 2 < self.buckets.len() * ENTRIES
     }
 
     /// Places an entry, or gives back the one that found no place.
     fn place(&mut self, entry: (Stored, u32), tags: &Tags) -> Result<(), (Stored, u32)> {
         let (mut hash, mut slot) = entry;
         let (first, second) = (self.first(hash), self.second(hash));
-        if self.buckets[first].put(hash, slot) || self.buckets[second].put(hash, slot) {
-            return Ok(());
+        for at in [first, second] {
+            if let Some(added) = self.buckets[at].put(hash, slot) {
+                self.used += added;
+                return Ok(());
+            }
         }
         for at in [first, second] {
             let freed = self.buckets[at].clean(tags);
             if freed > 0 {
                 self.used -= freed;
-                self.buckets[at].put(hash, slot);
+                self.used += self.buckets[at].put(hash, slot).unwrap_or_default();
                 return Ok(());
             }
         }
@@ -301,15 +323,17 @@ impl Segment {
             (hash, slot) = moved;
             let first = self.first(hash);
             at = if at == first { self.second(hash) } else { first };
-            if self.buckets[at].put(hash, slot) {
+            if let Some(added) = self.buckets[at].put(hash, slot) {
+                self.used += added;
                 return Ok(());
             }
         }
         Err((hash, slot))
     }
 
-    /// A quarter more buckets, and more if the entries do not fit. What is stale is left behind.
-    fn grow(&mut self, tags: &Tags) {
+    /// A quarter more buckets, and more if the entries do not fit and there is any use in it. What is stale is left behind.
+    #[cold]
+    fn grow(&mut self, tags: &Tags, homeless: &mut Vec<(Stored, u32)>) {
         let mut count = self.buckets.len() * 5 / 4 + 1;
         loop {
             let mut larger = Self {
@@ -322,12 +346,17 @@ impl Segment {
             let mut others = Vec::new();
             for (hash, slot) in all {
                 let first = larger.first(hash);
-                larger.used += 1;
-                if !larger.buckets[first].put(hash, slot) {
-                    others.push((hash, slot));
+                match larger.buckets[first].put(hash, slot) {
+                    Some(added) => larger.used += added,
+                    None => others.push((hash, slot)),
                 }
             }
-            if others.into_iter().all(|entry| larger.place(entry, tags).is_ok()) {
+            let left: Vec<_> = others
+                .into_iter()
+                .filter_map(|entry| larger.place(entry, tags).err())
+                .collect();
+            if left.is_empty() || larger.is_sparse() {
+                homeless.extend(left);
                 *self = larger;
                 return;
             }
@@ -343,6 +372,8 @@ pub(crate) struct Index {
     segments: Vec<Segment>,
     tags: Tags,
     used: usize,
+    /// Entries that no growth of their segment makes room for; none but by accident.
+    homeless: Vec<(Stored, u32)>,
 }
 
 impl Index {
@@ -353,6 +384,7 @@ impl Index {
             segments: vec![Segment::default(); count],
             tags: Tags::default(),
             used: 0,
+            homeless: Vec::new(),
         }
     }
 
@@ -364,8 +396,18 @@ impl Index {
 
     /// The slot under this hash that is the right one.
     #[inline]
-    pub fn find(&self, hash: u64, is: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.segments.get(self.segment(hash))?.find(Stored::new(hash), is)
+    pub fn find(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let found = self.segments.get(self.segment(hash))?.find(Stored::new(hash), &mut is);
+        match found {
+            None if !self.homeless.is_empty() => self.find_homeless(hash, is),
+            found => found,
+        }
+    }
+
+    #[cold]
+    fn find_homeless(&self, hash: u64, mut is: impl FnMut(u32) -> bool) -> Option<u32> {
+        let alike = self.homeless.iter().filter(|entry| entry.0 == Stored::new(hash));
+        alike.map(|entry| entry.1).find(|&slot| is(slot))
     }
 
     /// The slot under this hash that [`Index::find`] would in all likelihood return, or [`NONE`]. It reads what `find` reads
@@ -399,8 +441,13 @@ impl Index {
     #[inline]
     pub fn insert(&mut self, hash: u64, slot: u32) {
         let (segment, stored) = (self.segment(hash), Stored::new(hash));
+        if !self.homeless.is_empty() {
+            // Before the slot's new entry, for an old one of the same hash would pass for it.
+            self.tags.set(slot, 0);
+            self.homeless.retain(|&entry| !self.tags.is_stale(entry));
+        }
         self.tags.set(slot, stored.tag());
-        self.segments[segment].insert(stored, slot, &self.tags);
+        self.segments[segment].insert(stored, slot, &self.tags, &mut self.homeless);
         self.used += 1;
     }
 
@@ -416,6 +463,7 @@ impl Index {
     pub fn clear(&mut self) {
         self.segments.fill(Segment::default());
         (self.tags, self.used) = (Tags::default(), 0);
+        self.homeless.clear();
     }
 
     /// Slots.
@@ -539,16 +587,46 @@ mod tests {
         assert!(worst < 1.45, "{worst} places for an entry");
     }
 
-    /// Sixteen entries with one hash fill both buckets; more could not be told apart by any growth, and a keyed hash gives
-    /// nobody the means to make them.
+    /// A flow that begins and ends again and again has the same hash and the same slot each time: its entry is the one that
+    /// was left stale, and no second one.
     #[test]
-    fn sixteen_equal_hashes_find_room() {
+    fn who_comes_back_to_the_same_slot_takes_one_place() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut index = Index::new(64);
+        let others: Vec<u64> = (0..20).map(|_| rng.random()).collect();
+        for (slot, &hash) in others.iter().enumerate() {
+            index.insert(hash, slot as u32);
+        }
+        let hash: u64 = rng.random();
+        for turn in 0..10_000 {
+            index.insert(hash, 20);
+            assert_eq!(index.find(hash, |slot| slot == 20), Some(20), "turn {turn}");
+            assert!(index.remove(20), "turn {turn}");
+        }
+        let segment = &index.segments[0];
+        assert!(segment.buckets.len() <= 6, "{} buckets", segment.buckets.len());
+        assert_eq!(index.homeless, []);
+    }
+
+    /// Sixteen entries with one hash fill both buckets. A keyed hash gives nobody the means to make more, and if there are more
+    /// they are found nevertheless, and the table does not grow for them.
+    #[test]
+    fn equal_hashes_find_room() {
+        let hash = 0x0123_4567_89ab_cdef;
         let mut index = Index::new(1 << 20);
-        for slot in 0..16 {
-            index.insert(0x0123_4567_89ab_cdef, slot);
+        for slot in 0..50 {
+            index.insert(hash, slot);
         }
-        for slot in 0..16 {
-            assert_eq!(index.find(0x0123_4567_89ab_cdef, |other| other == slot), Some(slot));
+        for slot in 0..50 {
+            assert_eq!(index.find(hash, |other| other == slot), Some(slot));
         }
+        let buckets: usize = index.segments.iter().map(|segment| segment.buckets.len()).sum();
+        assert!(buckets <= 8, "{buckets} buckets");
+        for slot in 0..50 {
+            assert!(index.remove(slot));
+        }
+        index.insert(hash, 50);
+        assert_eq!(index.find(hash, |other| other == 50), Some(50));
+        assert_eq!(index.homeless, []);
     }
 }
