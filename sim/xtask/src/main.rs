@@ -93,8 +93,12 @@ enum Chore {
         #[arg(long)]
         minimise: bool,
     },
-    /// Break key lines of the translator (driver/xlate/mutations.txt), one at a time, and see whether its tests notice.
+    /// Break key lines of the translator (driver/xlate/mutations.txt) and of the gateware (hdl/mutations.txt), one at a time, and
+    /// see whether their tests notice.
     Mutate {
+        /// Only one of the lists.
+        #[arg(long, value_enum)]
+        suite: Option<mutate::Suite>,
         /// Only the changes whose name contains this.
         only: Option<String>,
         /// Only so many of them, chosen by the seed: all take the better part of an hour.
@@ -166,7 +170,12 @@ fn main() -> ExitCode {
             let targets = target.as_ref().map_or(all, std::slice::from_ref);
             fuzz::fuzz(&root, targets, seconds, minimise)
         }
-        Chore::Mutate { only, sample, seed } => mutate::mutate(&root, only.as_deref(), sample, seed),
+        Chore::Mutate {
+            suite,
+            only,
+            sample,
+            seed,
+        } => mutate::mutate(&root, suite, only.as_deref(), sample, seed),
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
         Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
@@ -271,6 +280,18 @@ fn check(root: &Path) -> Result<(), Error> {
         ],
     )
     .run()?;
+    // What the workspace's own build leaves out.
+    let iommufd = [
+        "clippy",
+        "--quiet",
+        "--package",
+        "nat64-driver",
+        "--all-targets",
+        "--features",
+        "iommufd",
+    ];
+    let arguments: Vec<&str> = iommufd.into_iter().chain(["--", "-D", "warnings"]).collect();
+    cargo(root, &arguments).run()?;
     cargo(root, &["doc", "--quiet", "--workspace", "--no-deps"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .run()?;

@@ -1,28 +1,76 @@
-//! `cargo xtask mutate`: breaks key lines of the translator one at a time and sees whether its tests notice.
+//! `cargo xtask mutate`: breaks key lines of the translator and of the gateware one at a time and sees whether their tests
+//! notice.
 //!
-//! The list is `driver/xlate/mutations.txt`; a normal test sees to it that every line it names is still there, once. The
-//! work is done in a checkout of its own below `target`, without optimisation: what takes time is compiling. What came of
-//! each change is noted in `driver/xlate/mutated.txt`, with the commit it was made on.
+//! The lists are `driver/xlate/mutations.txt` and `hdl/mutations.txt`; a normal test sees to it that every line they name is
+//! still there, once. The work is done in a checkout of its own below `target`; what takes time is compiling. What came of each
+//! change is noted in `mutated.txt` beside its list, with the commit it was made on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use clap::ValueEnum;
 use sha2::{Digest, Sha256};
 
 use crate::run::{Error, Step};
 
-/// The list, in the workspace.
-const LIST: &str = "driver/xlate/mutations.txt";
-/// What came of the changes, the last time each was made.
-const RESULTS: &str = "driver/xlate/mutated.txt";
-/// First lines of that file.
+/// First lines of a file of results.
 const RESULTS_HEAD: &str = "\
 # What came of the changes of mutations.txt when each was made last, by `cargo xtask mutate`: date, commit, the change, the first
 # test that noticed it.
 ";
-/// Folder that its files are in.
-const CRATE: &str = "driver/xlate";
+
+/// What is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Suite {
+    /// The translator, nat64-xlate.
+    Translator,
+    /// The gateware, nat64-hdl.
+    Gateware,
+}
+
+impl Suite {
+    /// Folder of its crate.
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Translator => "driver/xlate",
+            Self::Gateware => "hdl",
+        }
+    }
+
+    /// Its list, in the workspace.
+    fn list(self) -> String {
+        format!("{}/mutations.txt", self.folder())
+    }
+
+    /// What came of its changes, the last time each was made.
+    fn results(self) -> String {
+        format!("{}/mutated.txt", self.folder())
+    }
+
+    /// The tests that must notice a change of `file`, as arguments of `cargo test`, and the optimisation that compiling and running
+    /// them takes least with: a simulator that is not optimised takes hours.
+    fn tests(self, file: &str) -> (Vec<String>, &'static str) {
+        let words = |text: &str| text.split(' ').map(str::to_string).collect();
+        match self {
+            Self::Translator => (
+                words("--package nat64-xlate --lib --test corpus --test vectors --test properties"),
+                "0",
+            ),
+            Self::Gateware => {
+                let module = file
+                    .trim_start_matches("src/")
+                    .split(['/', '.'])
+                    .next()
+                    .unwrap_or_default();
+                (words(&format!("--package nat64-hdl --lib {module}::")), "2")
+            }
+        }
+    }
+}
+
+/// What is said of a change that no test can judge.
+const NOT_COMPILED: &str = "does not compile";
 
 /// One change that must be noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,35 +128,35 @@ impl Mutation {
     }
 }
 
-fn mutations(root: &Path) -> Result<Vec<Mutation>, Error> {
-    let path = root.join(LIST);
+fn mutations(root: &Path, suite: Suite) -> Result<Vec<Mutation>, Error> {
+    let path = root.join(suite.list());
     let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
     read(&text).map_err(|why| Error::file(&path, std::io::Error::other(why)))
 }
 
-/// Runs the tests of the translator in a checkout; the first test that failed, `None` if all passed.
-fn first_failure(checkout: &Path, build: &Path) -> Result<Option<String>, Error> {
-    let tests = ["--lib", "--test", "corpus", "--test", "vectors", "--test", "properties"];
+/// Runs the tests of `file` in a checkout; the first test that failed, `None` if all passed.
+fn first_failure(suite: Suite, file: &str, checkout: &Path, build: &Path) -> Result<Option<String>, Error> {
+    let (tests, optimisation) = suite.tests(file);
     let command = |more: &[&str]| {
         let mut command = Command::new("cargo");
         command
-            .args(["test", "--quiet", "--package", "nat64-xlate"])
-            .args(tests)
+            .args(["test", "--quiet"])
             .args(more)
+            .args(&tests)
             .current_dir(checkout)
             .env("CARGO_TARGET_DIR", build)
-            .env("CARGO_PROFILE_TEST_OPT_LEVEL", "0")
-            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_TEST_OPT_LEVEL", optimisation)
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", optimisation)
             .env("RUST_BACKTRACE", "0");
         command
     };
     let start = |source| Error::Start {
-        command: "cargo test --package nat64-xlate".into(),
+        command: format!("cargo test {}", tests.join(" ")),
         source,
     };
     let built = command(&["--no-run"]).stderr(Stdio::null()).status().map_err(start)?;
     if !built.success() {
-        return Ok(Some("does not compile".into()));
+        return Ok(Some(NOT_COMPILED.into()));
     }
     let out = command(&[]).output().map_err(start)?;
     if out.status.success() {
@@ -148,7 +196,7 @@ fn with_result(text: &str, name: &str, line: &str) -> String {
 }
 
 /// Notes what came of a change.
-fn note(root: &Path, mutation: &Mutation, outcome: &str) -> Result<(), Error> {
+fn note(root: &Path, suite: Suite, mutation: &Mutation, outcome: &str) -> Result<(), Error> {
     let said = |program: &str, arguments: &[&str]| {
         let out = Command::new(program).args(arguments).current_dir(root).output();
         out.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string())
@@ -158,59 +206,36 @@ fn note(root: &Path, mutation: &Mutation, outcome: &str) -> Result<(), Error> {
         said("date", &["+%F"]),
         said("git", &["rev-parse", "--short=10", "HEAD"]),
     );
-    let path = root.join(RESULTS);
+    let path = root.join(suite.results());
     // There may be none yet.
     let text = fs::read_to_string(&path).unwrap_or_default();
     let line = format!("{date} | {commit} | {} | {outcome}", mutation.name);
     fs::write(&path, with_result(&text, &mutation.name, &line)).map_err(|error| Error::file(&path, error))
 }
 
-/// Makes the chosen changes in turn.
+/// Makes the chosen changes in turn; with `suite`, of one list.
 ///
 /// # Errors
 /// A change that no test notices, or that does not compile, is one.
-pub fn mutate(root: &Path, only: Option<&str>, sample: Option<usize>, seed: u64) -> Result<(), Error> {
-    let all = choose(mutations(root)?, only, sample, seed);
+pub fn mutate(
+    root: &Path,
+    suite: Option<Suite>,
+    only: Option<&str>,
+    sample: Option<usize>,
+    seed: u64,
+) -> Result<(), Error> {
     let checkout = root.join("target/mutate/checkout");
-    let build = root.join("target/mutate/build");
     let text = checkout.display().to_string();
     if checkout.exists() {
         Step::new("git", ["worktree", "remove", "--force", &text], root).run()?;
     }
     Step::new("git", ["worktree", "add", "--detach", &text, "HEAD"], root).run()?;
     let mut unnoticed: Vec<PathBuf> = Vec::new();
-    if first_failure(&checkout, &build)?.is_some() {
-        let why = std::io::Error::other("its tests fail as it is");
-        return Err(Error::file(&checkout, why));
+    for &one in suite.as_ref().map_or(Suite::value_variants(), std::slice::from_ref) {
+        let chosen = choose(mutations(root, one)?, only, sample, seed);
+        unnoticed.extend(of_suite(root, one, &chosen, &checkout)?);
     }
-    for mutation in &all {
-        let path = checkout.join(CRATE).join(&mutation.file);
-        let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
-        let changed = mutation
-            .apply(&text)
-            .map_err(|why| Error::file(&path, std::io::Error::other(why)))?;
-        fs::write(&path, changed).map_err(|error| Error::file(&path, error))?;
-        let failure = first_failure(&checkout, &build)?;
-        fs::write(&path, text).map_err(|error| Error::file(&path, error))?;
-        match failure {
-            Some(failure) if failure != "does not compile" => {
-                println!("noticed   {}: {failure}", mutation.name);
-                note(root, mutation, &failure)?;
-            }
-            other => {
-                let why = other.unwrap_or_else(|| "NOBODY NOTICED".into());
-                println!("UNNOTICED {}: {why}", mutation.name);
-                note(root, mutation, &why)?;
-                unnoticed.push(path);
-            }
-        }
-    }
-    Step::new(
-        "git",
-        ["worktree", "remove", "--force", &checkout.display().to_string()],
-        root,
-    )
-    .run()?;
+    Step::new("git", ["worktree", "remove", "--force", &text], root).run()?;
     match unnoticed.first() {
         None => Ok(()),
         Some(path) => {
@@ -220,6 +245,46 @@ pub fn mutate(root: &Path, only: Option<&str>, sample: Option<usize>, seed: u64)
     }
 }
 
+/// Makes these changes of a suite; the files of those that nobody noticed.
+fn of_suite(root: &Path, suite: Suite, chosen: &[Mutation], checkout: &Path) -> Result<Vec<PathBuf>, Error> {
+    let build = root.join("target/mutate/build");
+    let mut unnoticed = Vec::new();
+    let mut sound: Vec<Vec<String>> = Vec::new();
+    for (index, mutation) in chosen.iter().enumerate() {
+        // The same tests, once for all of their changes.
+        let (tests, _) = suite.tests(&mutation.file);
+        if !sound.contains(&tests) {
+            if let Some(failure) = first_failure(suite, &mutation.file, checkout, &build)? {
+                let why = std::io::Error::other(format!("its tests fail as it is: {failure}"));
+                return Err(Error::file(checkout, why));
+            }
+            sound.push(tests);
+        }
+        let path = checkout.join(suite.folder()).join(&mutation.file);
+        let text = fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
+        let changed = mutation
+            .apply(&text)
+            .map_err(|why| Error::file(&path, std::io::Error::other(why)))?;
+        fs::write(&path, changed).map_err(|error| Error::file(&path, error))?;
+        let failure = first_failure(suite, &mutation.file, checkout, &build)?;
+        fs::write(&path, text).map_err(|error| Error::file(&path, error))?;
+        let (index, all) = (index + 1, chosen.len());
+        match failure {
+            Some(failure) if failure != NOT_COMPILED => {
+                println!("{index}/{all} noticed   {}: {failure}", mutation.name);
+                note(root, suite, mutation, &failure)?;
+            }
+            other => {
+                let why = other.unwrap_or_else(|| "NOBODY NOTICED".into());
+                println!("{index}/{all} UNNOTICED {}: {why}", mutation.name);
+                note(root, suite, mutation, &why)?;
+                unnoticed.push(path);
+            }
+        }
+    }
+    Ok(unnoticed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,18 +292,20 @@ mod tests {
     #[test]
     fn every_line_of_the_list_is_still_there() {
         let root = crate::root();
-        let all = mutations(&root).unwrap();
-        assert!(all.len() >= 20);
-        for mutation in all {
-            let text = fs::read_to_string(root.join(CRATE).join(&mutation.file)).unwrap();
-            let changed = mutation.apply(&text).unwrap_or_else(|why| panic!("{why}"));
-            assert_ne!(changed, text);
+        for suite in Suite::value_variants() {
+            let all = mutations(&root, *suite).unwrap();
+            assert!(all.len() >= 20);
+            for mutation in all {
+                let text = fs::read_to_string(root.join(suite.folder()).join(&mutation.file)).unwrap();
+                let changed = mutation.apply(&text).unwrap_or_else(|why| panic!("{why}"));
+                assert_ne!(changed, text);
+            }
         }
     }
 
     #[test]
     fn a_sample_depends_on_the_seed_alone() {
-        let all = || mutations(&crate::root()).unwrap();
+        let all = || mutations(&crate::root(), Suite::Translator).unwrap();
         let names = |sample, seed| -> Vec<String> {
             choose(all(), None, sample, seed)
                 .into_iter()
@@ -249,6 +316,13 @@ mod tests {
         assert_eq!((names(Some(5), 1).len(), names(Some(5), 1)), (5, names(Some(5), 1)));
         assert_ne!(names(Some(5), 1), names(Some(5), 2));
         assert!(choose(all(), Some("no such change"), None, 1).is_empty());
+    }
+
+    #[test]
+    fn a_change_of_the_gateware_is_judged_by_its_module() {
+        let arguments = |file| Suite::Gateware.tests(file).0.pop().unwrap();
+        assert_eq!(arguments("src/pcie/post.rs"), "pcie::");
+        assert_eq!(arguments("src/cam.rs"), "cam::");
     }
 
     #[test]
