@@ -12,7 +12,7 @@ use nat64_driver::LinkType;
 use serde_json::json;
 
 use crate::bench_engine::measure_new;
-use crate::compiled::Compiled;
+use crate::compiled::{self, Compiled};
 use crate::events;
 use crate::failure::Failure;
 use crate::gateway::{open, warnings, Carrier, Setup};
@@ -163,6 +163,9 @@ struct ReplayArgs {
     /// The engine that `--engine both` compares with the software.
     #[arg(long, value_enum, value_name = "ENGINE")]
     with: Option<Rtl>,
+    /// Bus width of the compiled core, in bits: 64, 128 or 512 (64 unless given).
+    #[arg(long, value_name = "BITS", value_parser = bus_width)]
+    width: Option<usize>,
     /// Be a co-process: JSON lines on standard input and output.
     #[arg(long, conflicts_with_all = ["inputs", "out_dir", "events", "until"])]
     stdio: bool,
@@ -176,6 +179,9 @@ struct BenchArgs {
     /// Engine to measure.
     #[arg(long, value_enum, default_value_t = Rtl::Rtl)]
     engine: Rtl,
+    /// Bus width of the compiled core, in bits: 64, 128 or 512 (64 unless given).
+    #[arg(long, value_name = "BITS", value_parser = bus_width)]
+    width: Option<usize>,
     /// How long to measure.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3s")]
     time: Duration,
@@ -257,6 +263,22 @@ pub(crate) fn interrupted() -> &'static AtomicBool {
     })
 }
 
+fn bus_width(text: &str) -> Result<usize, String> {
+    let widths = nat64_hdl::export::WIDTHS;
+    let width = text.parse().ok().filter(|width| widths.contains(width));
+    width.ok_or_else(|| format!("there is no core of {text} bits; there are {widths:?}"))
+}
+
+/// The width of the core, which only a compiled one has a choice of.
+fn width_of(wanted: Option<usize>, compiled: bool) -> Result<usize, Failure> {
+    match wanted {
+        Some(width) if width != compiled::WIDTH && !compiled => {
+            Err(Failure::Usage("--width belongs to the engine rtl-compiled".into()))
+        }
+        wanted => Ok(wanted.unwrap_or(compiled::WIDTH)),
+    }
+}
+
 fn carrier(engine: Engine, with: Option<Rtl>) -> Result<Carrier, Failure> {
     if with.is_some() && engine != Engine::Both {
         return Err(Failure::Usage("--with belongs to --engine both".into()));
@@ -272,6 +294,7 @@ fn carrier(engine: Engine, with: Option<Rtl>) -> Result<Carrier, Failure> {
 
 fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
     let carrier = carrier(args.engine, args.with)?;
+    let width = width_of(args.width, matches!(carrier, Carrier::Compiled | Carrier::BothCompiled))?;
     let wanted = args.linktype.map(|link| match link {
         Link::Ethernet => LinkType::Ethernet,
         Link::Raw => LinkType::Raw,
@@ -280,6 +303,7 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
         let setup = Setup {
             link: wanted.unwrap_or(LinkType::Ethernet),
             carrier,
+            width,
         };
         let mut make = |path: &std::path::Path, seed| open(&setup, path, seed, 0);
         let mut server = Server::new(&mut make, args.config, args.seed)?;
@@ -326,7 +350,7 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
             return Err(Failure::Usage("--until is too long: virtual time ends in 2116".into()));
         }
     }
-    let setup = Setup { link, carrier };
+    let setup = Setup { link, carrier, width };
     if !args.json {
         for warning in warnings(&config, link)? {
             anstream::eprintln!("{warning}");
@@ -359,9 +383,13 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
 }
 
 fn run_bench(args: BenchArgs) -> Result<(), Failure> {
+    let width = width_of(args.width, args.engine == Rtl::RtlCompiled)?;
     let speed = match args.engine {
         Rtl::Rtl => measure_new(|memory| Ok(rtl::engine(memory)), args.time),
-        Rtl::RtlCompiled => measure_new(|memory| Ok(Box::new(Compiled::start(memory)?)), args.time),
+        Rtl::RtlCompiled => measure_new(
+            move |memory| Ok(Box::new(Compiled::start_width(width, memory)?)),
+            args.time,
+        ),
     };
     let speed = speed.map_err(|e| Failure::Device(e.into()))?;
     let rate = speed.clocks_per_second();

@@ -67,6 +67,8 @@ pub struct Setup {
     pub link: LinkType,
     /// What carries them.
     pub carrier: Carrier,
+    /// Bus width of a compiled core, in bits; one of [`nat64_hdl::export::WIDTHS`].
+    pub width: usize,
 }
 
 /// The RustHDL core, for [`SimCard::start`].
@@ -74,9 +76,9 @@ pub fn rtl_factory() -> EngineFactory {
     Box::new(|memory| Ok(rtl::engine(memory)))
 }
 
-/// The compiled core, for [`SimCard::start`].
-pub fn compiled_factory() -> EngineFactory {
-    Box::new(|memory| Ok(Box::new(Compiled::start(memory)?)))
+/// The compiled core of `width` bits, for [`SimCard::start`].
+pub fn compiled_factory(width: usize) -> EngineFactory {
+    Box::new(move |memory| Ok(Box::new(Compiled::start_width(width, memory)?)))
 }
 
 /// Reads a configuration file and makes the device of a setup from it; its time begins at `start`, in nanoseconds.
@@ -106,9 +108,9 @@ pub fn open(setup: &Setup, path: &Path, seed: u64, start: u64) -> Result<Box<dyn
     match setup.carrier {
         Carrier::Soft => make(None, true),
         Carrier::Rtl => make(Some(rtl_factory()), false),
-        Carrier::Compiled => make(Some(compiled_factory()), false),
+        Carrier::Compiled => make(Some(compiled_factory(setup.width)), false),
         Carrier::BothRtl => both(rtl_factory()),
-        Carrier::BothCompiled => both(compiled_factory()),
+        Carrier::BothCompiled => both(compiled_factory(setup.width)),
     }
 }
 

@@ -8,7 +8,7 @@ use nat64_driver::{HostMemory, LinkType};
 use nat64_host::config;
 use nat64_sim::bench_engine::measure_new;
 use nat64_sim::compare::Compare;
-use nat64_sim::compiled::Compiled;
+use nat64_sim::compiled::{self, Compiled};
 use nat64_sim::device::{Device, Output};
 use nat64_sim::engine::Engine;
 use nat64_sim::gateway::{compiled_factory, rtl_factory, GatewayDevice};
@@ -88,7 +88,7 @@ fn the_card_translates_almost_everything_after_set_up() {
         LinkType::Ethernet,
         1,
         0,
-        Some(compiled_factory()),
+        Some(compiled_factory(compiled::WIDTH)),
         false,
     )
     .expect("it opens");

@@ -10,7 +10,15 @@ pub const POOL: [u8; 4] = [203, 0, 113, 1];
 
 /// A rig with one UDP session in the card: client 1, port 40000, pool port 1024.
 pub fn rig() -> Rig {
-    let mut rig = Rig::new(example("seed.conf"));
+    with_session(Rig::new(example("seed.conf")))
+}
+
+/// The same on the compiled core of `width` bits.
+pub fn compiled_rig(width: usize) -> Rig {
+    with_session(Rig::compiled(width, example("seed.conf")))
+}
+
+fn with_session(mut rig: Rig) -> Rig {
     rig.send(1, &server_arp(POOL));
     rig.send(0, &client_udp(1, 40_000, 100));
     let sent = rig.send(0, &client_udp(1, 40_000, 100));

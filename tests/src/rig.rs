@@ -1,4 +1,4 @@
-//! A gateway whose card is the RTL in RustHDL's simulator, with every clock of its pins recorded.
+//! A gateway whose card is the RTL in RustHDL's simulator, with every clock of its pins recorded, or a compiled core.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,8 +6,9 @@ use nat64_driver::card::{Card, CardOptions};
 use nat64_driver::gateway::Gateway;
 use nat64_driver::{GatewayConfig, LinkType};
 use nat64_host::config::{build, parse, BuildOptions, CardLimits};
-use nat64_sim::card::{SimCard, Wire};
+use nat64_sim::card::{EngineFactory, SimCard, Wire};
 use nat64_sim::engine::TxFrame;
+use nat64_sim::gateway::compiled_factory;
 use nat64_sim::pins::{Bench, PinEngine, PinsIn, PinsOut};
 use nat64_sim::rtl::Rtl;
 
@@ -103,7 +104,7 @@ impl Rig {
     pub fn with_options(config: GatewayConfig, options: CardOptions) -> Self {
         let record = Record::default();
         let inner = record.clone();
-        let sim = SimCard::start(Box::new(move |memory| {
+        let engine: EngineFactory = Box::new(move |memory| {
             Ok(Box::new(Bench::new(
                 Recorder {
                     rtl: Rtl::new(),
@@ -111,8 +112,21 @@ impl Rig {
                 },
                 memory,
             )))
-        }))
-        .unwrap_or_else(|e| panic!("{e}"));
+        });
+        Self::around(engine, record, config, options)
+    }
+
+    /// A gateway with this configuration on the compiled core of `width` bits, whose pins nobody records.
+    pub fn compiled(width: usize, config: GatewayConfig) -> Self {
+        let options = CardOptions {
+            clear: false,
+            ..CardOptions::default()
+        };
+        Self::around(compiled_factory(width), Record::default(), config, options)
+    }
+
+    fn around(engine: EngineFactory, record: Record, config: GatewayConfig, options: CardOptions) -> Self {
+        let sim = SimCard::start(engine).unwrap_or_else(|e| panic!("{e}"));
         let card = Card::open(Box::new(sim.transport()), options).unwrap_or_else(|e| panic!("{e}"));
         let gateway = Gateway::new(config, Some(card), 1).unwrap_or_else(|e| panic!("{e}"));
         let wire = sim.wire();

@@ -20,7 +20,7 @@ fn seed() -> u64 {
     seed
 }
 
-fn compare(engine: &str, packets: usize, mix: Mix) {
+fn compare(engine: &str, width: &str, packets: usize, mix: Mix) {
     for (config, vlans) in CONFIGS {
         let seed = seed();
         let frames: Vec<_> = Traffic::new(seed, Mix { vlans, ..mix })
@@ -38,7 +38,7 @@ fn compare(engine: &str, packets: usize, mix: Mix) {
         let summary = output(
             nat64_sim()
                 .args([
-                    "replay", "--json", "--engine", "both", "--with", engine, "--config", config,
+                    "replay", "--json", "--engine", "both", "--with", engine, "--width", width, "--config", config,
                 ])
                 .args(["--until", "400s", "--seed", &seed.to_string(), "--out-dir"])
                 .arg(dir.path().join("out"))
@@ -71,7 +71,14 @@ fn compare(engine: &str, packets: usize, mix: Mix) {
 
 #[test]
 fn the_compiled_core_and_the_software_agree_on_20000_packets() {
-    compare("rtl-compiled", 20_000, Mix::default());
+    compare("rtl-compiled", "64", 20_000, Mix::default());
+}
+
+#[test]
+fn the_compiled_cores_of_128_and_512_bits_and_the_software_agree_on_20000_packets() {
+    for width in ["128", "512"] {
+        compare("rtl-compiled", width, 20_000, Mix::default());
+    }
 }
 
 #[test]
@@ -79,6 +86,7 @@ fn the_rtl_simulator_and_the_software_agree_on_500_packets() {
     // few endpoints, so that many of the few packets hit
     compare(
         "rtl",
+        "64",
         500,
         Mix {
             clients: 2,

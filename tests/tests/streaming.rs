@@ -1,6 +1,6 @@
 //! The core streams: one bus word per clock at every length, in both directions, with a fixed latency.
 
-use nat64_tests::datapath::{burst, firsts, frame, rig};
+use nat64_tests::datapath::{burst, compiled_rig, firsts, frame, rig};
 
 #[test]
 fn back_to_back_hits_take_one_word_a_clock_at_every_length() {
@@ -44,4 +44,36 @@ fn latency_is_fixed_and_as_the_card_says() {
     }
     assert!(told <= 64, "{told} clocks from port to port");
     println!("port-to-port latency: {told} clocks");
+}
+
+/// Clocks of the packets of a burst at which their last words left, in the steady state: the longest gap, and the mean.
+fn gaps(sent: &[nat64_sim::engine::TxFrame]) -> (u64, f64) {
+    let steady = &sent[sent.len() / 3..];
+    let longest = steady.windows(2).map(|pair| pair[1].clock - pair[0].clock).max();
+    let span = steady[steady.len() - 1].clock - steady[0].clock;
+    (longest.expect("packets"), span as f64 / (steady.len() - 1) as f64)
+}
+
+#[test]
+fn wide_cores_take_one_word_a_clock_and_one_lookup_a_clock() {
+    for width in [128usize, 512] {
+        let bytes = width / 8;
+        let mut rig = compiled_rig(width);
+        const COUNT: usize = 48;
+        for length in (60..=140).chain((141..1480).step_by(61)).chain(1480..=1494) {
+            for port in 0..2u8 {
+                let frame = frame(port, length);
+                let (_, sent) = burst(&mut rig, port, &frame, COUNT);
+                let words = frame.len().max(sent[0].bytes.len()).div_ceil(bytes);
+                let (longest, mean) = gaps(&sent);
+                assert!(
+                    mean <= words as f64 && longest <= words as u64,
+                    "{width} bits, port {port}, {length} bytes: {mean} clocks a packet, {longest} at most, for {words} words"
+                );
+                if width == 512 && words == 1 {
+                    assert_eq!(longest, 1, "a packet, and so a lookup, at every clock");
+                }
+            }
+        }
+    }
 }

@@ -9,6 +9,8 @@
 //         v value u32, clocks u64 (read done)      n clocks u64 (no answer to the read)
 //         i idle u8, irqs u8, clocks u64 (run done, or given up when idle is 0)
 //
+// NAT64_WIDTH is the bus width of the core in bits; raw pins (6) are those of 64.
+//
 // Clocks run inside 3, 5 and 6 only, and each of those ends with v, n, i or p, so neither side ever waits for the other
 // to empty a pipe. The loop must follow the Rust bench clock by clock: a test compares their clock counts.
 
@@ -18,6 +20,28 @@ constexpr unsigned IDLE_CLOCKS = NAT64_IDLE_CLOCKS;
 constexpr uint64_t READ_CLOCKS = NAT64_READ_CLOCKS;
 constexpr size_t READS_OUTSTANDING = NAT64_READS_OUTSTANDING;
 constexpr size_t MAX_TX = 64 << 10;
+constexpr size_t BEAT = NAT64_WIDTH / 8;
+
+// ---- beats: byte 0 is the most significant one. Verilator has a plain number up to 64 bits, words of 32 bits above.
+
+[[maybe_unused]] void set_bytes(QData &to, const uint8_t *bytes, size_t n) {
+    to = 0;
+    for (size_t i = 0; i < n; i++) to |= static_cast<QData>(bytes[i]) << (8 * (BEAT - 1 - i));
+}
+template <std::size_t N> void set_bytes(VlWide<N> &to, const uint8_t *bytes, size_t n) {
+    for (size_t word = 0; word < N; word++) to[word] = 0;
+    for (size_t i = 0; i < n; i++) {
+        size_t bit = 8 * (BEAT - 1 - i);
+        to[bit / 32] |= static_cast<EData>(bytes[i]) << bit % 32;
+    }
+}
+[[maybe_unused]] uint8_t byte_of(const QData &from, size_t i) { return static_cast<uint8_t>(from >> (8 * (BEAT - 1 - i))); }
+template <std::size_t N> uint8_t byte_of(const VlWide<N> &from, size_t i) {
+    size_t bit = 8 * (BEAT - 1 - i);
+    return static_cast<uint8_t>(from[bit / 32] >> bit % 32);
+}
+[[maybe_unused]] uint64_t number(const QData &from) { return from; }
+template <std::size_t N> uint64_t number(const VlWide<N> &) { die("raw pins are those of a core of 64 bits"); }
 
 // ---- bench -----------------------------------------------------------------------------------------------------
 
@@ -71,17 +95,17 @@ void power_on() {
     core->eval();
 }
 
-void set_rx(int port, bool valid, uint64_t data, unsigned count, bool first, bool last, bool error) {
+void set_rx(int port, bool valid, const uint8_t *bytes, size_t n, unsigned count, bool first, bool last, bool error) {
     if (port == 0) {
         core->rx0_valid = valid;
-        core->rx0_data = data;
+        set_bytes(core->rx0_data, bytes, n);
         core->rx0_count = count;
         core->rx0_first = first;
         core->rx0_last = last;
         core->rx0_error = error;
     } else {
         core->rx1_valid = valid;
-        core->rx1_data = data;
+        set_bytes(core->rx1_data, bytes, n);
         core->rx1_count = count;
         core->rx1_first = first;
         core->rx1_last = last;
@@ -89,13 +113,13 @@ void set_rx(int port, bool valid, uint64_t data, unsigned count, bool first, boo
     }
 }
 
-void collect(int port, uint64_t data, unsigned count, bool first, bool last, bool error) {
+template <typename Data> void collect(int port, const Data &data, unsigned count, bool first, bool last, bool error) {
     Collecting &c = collecting[port];
     if (!c.busy || first) c.bytes.clear();
     c.busy = true;
-    unsigned n = last && count != 0 ? count & 7 : 8;
+    size_t n = last && count != 0 ? count & (BEAT - 1) : BEAT;
     if (c.bytes.size() < MAX_TX)
-        for (unsigned i = 0; i < n; i++) c.bytes.push_back(static_cast<uint8_t>(data >> (56 - 8 * i)));
+        for (size_t i = 0; i < n; i++) c.bytes.push_back(byte_of(data, i));
     if (last) {
         put<uint8_t>('t');
         put<uint8_t>(static_cast<uint8_t>(port));
@@ -152,17 +176,15 @@ Seen step() {
     bool rx_valid[2] = {false, false}, rx_last[2] = {false, false};
     for (int port = 0; port < 2; port++) {
         if (rx[port].empty() || csr_write) {
-            set_rx(port, false, 0, 0, false, false, false);
+            set_rx(port, false, nullptr, 0, 0, false, false, false);
             continue;
         }
         const Frame &frame = rx[port].front();
-        size_t at = rx_at[port], end = at + 8 < frame.bytes.size() ? at + 8 : frame.bytes.size();
-        uint64_t data = 0;
-        for (size_t i = at; i < end; i++) data |= static_cast<uint64_t>(frame.bytes[i]) << (56 - 8 * (i - at));
+        size_t at = rx_at[port], end = at + BEAT < frame.bytes.size() ? at + BEAT : frame.bytes.size();
         bool last = end == frame.bytes.size();
         rx_valid[port] = true;
         rx_last[port] = last;
-        set_rx(port, true, data, last ? (end - at) % 8 : 0, at == 0, last, last && frame.error);
+        set_rx(port, true, frame.bytes.data() + at, end - at, last ? (end - at) % BEAT : 0, at == 0, last, last && frame.error);
     }
     bool mr_ready = reads.size() < READS_OUTSTANDING;
     core->mr_ready = mr_ready;
@@ -190,7 +212,7 @@ Seen step() {
 
     for (int port = 0; port < 2; port++) {
         if (!rx_valid[port] || !rx_ready[port]) continue;
-        rx_at[port] += 8;
+        rx_at[port] += BEAT;
         if (rx_last[port]) {
             rx[port].pop_front();
             rx_at[port] = 0;
@@ -248,15 +270,19 @@ void run(uint64_t max_clocks) {
 
 // One clock of raw pins: 46 bytes in, 50 bytes out.
 void raw_clock() {
+    if (BEAT != 8) die("raw pins are those of a core of 64 bits");
     core->time_ns = get<uint64_t>();
-    uint64_t data0 = get<uint64_t>(), data1 = get<uint64_t>();
+    uint64_t data[2] = {get<uint64_t>(), get<uint64_t>()};
+    uint8_t bytes[2][8];
+    for (size_t port = 0; port < 2; port++)
+        for (size_t i = 0; i < 8; i++) bytes[port][i] = static_cast<uint8_t>(data[port] >> (56 - 8 * i));
     core->md_data = get<uint64_t>();
     core->csr_addr = get<uint32_t>();
     core->csr_wdata = get<uint32_t>();
     core->csr_raddr = get<uint16_t>();
     uint8_t r0 = get<uint8_t>(), r1 = get<uint8_t>(), misc = get<uint8_t>(), md = get<uint8_t>();
-    set_rx(0, r0 & 1, data0, r0 >> 4, r0 >> 1 & 1, r0 >> 2 & 1, r0 >> 3 & 1);
-    set_rx(1, r1 & 1, data1, r1 >> 4, r1 >> 1 & 1, r1 >> 2 & 1, r1 >> 3 & 1);
+    set_rx(0, r0 & 1, bytes[0], 8, r0 >> 4, r0 >> 1 & 1, r0 >> 2 & 1, r0 >> 3 & 1);
+    set_rx(1, r1 & 1, bytes[1], 8, r1 >> 4, r1 >> 1 & 1, r1 >> 2 & 1, r1 >> 3 & 1);
     core->tx0_ready = misc & 1;
     core->tx1_ready = misc >> 1 & 1;
     core->csr_write = misc >> 2 & 1;
@@ -269,8 +295,8 @@ void raw_clock() {
     core->md_error = md >> 2 & 1;
     core->clock = 0;
     core->eval();
-    put<uint64_t>(core->tx0_data);
-    put<uint64_t>(core->tx1_data);
+    put<uint64_t>(number(core->tx0_data));
+    put<uint64_t>(number(core->tx1_data));
     put<uint64_t>(core->mw_addr);
     put<uint64_t>(core->mw_data);
     put<uint64_t>(core->mr_addr);

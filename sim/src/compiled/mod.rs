@@ -25,6 +25,8 @@ use crate::pins::{Beat, PinsIn, PinsOut};
 const RAW_BATCH: usize = 512;
 /// The bench around the core.
 const HARNESS: &str = concat!(include_str!("pipes.hpp"), include_str!("harness.cpp"));
+/// Bus width of the core, in bits, where nothing else is asked for.
+pub const WIDTH: usize = 64;
 /// Longest frame the child reports.
 const MAX_FRAME: u32 = 1 << 17;
 
@@ -38,25 +40,34 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Builds the engine of the core at W = 64 when it is not built yet, and starts it. DMA goes to `memory`.
+    /// Builds the engine of the core at [`WIDTH`] when it is not built yet, and starts it. DMA goes to `memory`.
     ///
     /// # Errors
     /// Missing tools, a failed build, a child that cannot be started.
     pub fn start(memory: HostMemory) -> Result<Self, EngineError> {
-        let verilog = nat64_hdl::export::core_verilog(64).ok_or_else(|| EngineError::Build {
-            what: "the core cannot be exported as Verilog".into(),
-            output: String::new(),
-        })?;
-        Self::start_verilog(&verilog, memory)
+        Self::start_width(WIDTH, memory)
     }
 
-    /// Builds the engine of this Verilog, whose module `top` has the core's pins at W = 64, when it is not built yet,
+    /// The same for a core of `width` bits, one of [`nat64_hdl::export::WIDTHS`].
+    ///
+    /// # Errors
+    /// Another width, missing tools, a failed build, a child that cannot be started.
+    pub fn start_width(width: usize, memory: HostMemory) -> Result<Self, EngineError> {
+        let verilog = nat64_hdl::export::core_verilog(width).ok_or_else(|| EngineError::Build {
+            what: format!("a core of {width} bits cannot be exported as Verilog"),
+            output: String::new(),
+        })?;
+        Self::start_verilog(&verilog, width, memory)
+    }
+
+    /// Builds the engine of this Verilog, whose module `top` has the core's pins at `width` bits, when it is not built yet,
     /// and starts it. DMA goes to `memory`.
     ///
     /// # Errors
     /// Missing tools, a failed build, a child that cannot be started.
-    pub fn start_verilog(verilog: &str, memory: HostMemory) -> Result<Self, EngineError> {
-        let pipe = Pipe::start(&build(verilog, HARNESS)?)?;
+    pub fn start_verilog(verilog: &str, width: usize, memory: HostMemory) -> Result<Self, EngineError> {
+        let harness = format!("#define NAT64_WIDTH {width}\n{HARNESS}");
+        let pipe = Pipe::start(&build(verilog, &harness)?)?;
         Ok(Self {
             pipe,
             memory,
@@ -74,7 +85,7 @@ impl Compiled {
         self.pipe.send(&[&[7], &clocks.to_le_bytes()])
     }
 
-    /// Clocks the core with these inputs, without the bench, and gives its outputs just before each edge: to compare
+    /// Clocks the core, one of 64 bits, with these inputs, without the bench, and gives its outputs just before each edge: to compare
     /// it clock by clock with another engine.
     ///
     /// # Errors

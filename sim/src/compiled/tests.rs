@@ -125,7 +125,7 @@ fn the_compiled_bench_does_the_same_in_the_same_clocks() {
     let want = exercise(&mut bench, &memory);
     let trace = trace.lock().expect("nobody panicked").clone();
     let memory = HostMemory::new();
-    let mut compiled = Compiled::start_verilog(FAKE, memory.clone()).expect("built");
+    let mut compiled = Compiled::start_verilog(FAKE, WIDTH, memory.clone()).expect("built");
     assert_eq!(exercise(&mut compiled, &memory), want);
     // And pin by pin, from power-on.
     compiled.reset().expect("reset");
@@ -146,7 +146,7 @@ fn the_compiled_bench_does_the_same_in_the_same_clocks() {
 #[test]
 fn a_child_that_dies_is_an_error_with_its_words() {
     need_verilator();
-    let mut compiled = Compiled::start_verilog(FAKE, HostMemory::new()).expect("built");
+    let mut compiled = Compiled::start_verilog(FAKE, WIDTH, HostMemory::new()).expect("built");
     compiled.pipe.send(&[&[99]]).expect("sent");
     let error = compiled.csr_read(0x1c).expect_err("it ended").to_string();
     assert!(

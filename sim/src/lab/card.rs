@@ -180,6 +180,7 @@ fn device(path: PathBuf, options: &LabOptions, carrier: Carrier, taps: [Tap; 2])
         let setup = Setup {
             link: LinkType::Ethernet,
             carrier,
+            width: crate::compiled::WIDTH,
         };
         // Devices stay in the thread that makes them.
         let made = open(&setup, &path, seed, 0)

@@ -13,6 +13,7 @@ use nat64_host::soft::sys::Received;
 use nat64_host::soft::vnet::{Vnet, VNET_HEADER};
 use nat64_layout::Reason;
 use nat64_sim::card::{SimCard, Wire};
+use nat64_sim::compiled;
 use nat64_sim::gateway::compiled_factory;
 use nat64_xlate::{Config, Nat64, Shard, Stats, Time};
 
@@ -303,7 +304,7 @@ pub struct CardTarget {
 impl CardTarget {
     /// A card with this configuration.
     pub fn new(config: GatewayConfig, seed: u64) -> Self {
-        let sim = SimCard::start(compiled_factory()).unwrap_or_else(|e| panic!("{e}"));
+        let sim = SimCard::start(compiled_factory(compiled::WIDTH)).unwrap_or_else(|e| panic!("{e}"));
         let options = CardOptions {
             // Short rings: a flood is to overrun them.
             exception_log2: 7,
