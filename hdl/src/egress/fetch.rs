@@ -7,9 +7,12 @@
 //! ```
 //!
 //! A step is made only when the sender has room for its beat, so the way from the ring to the sender never stalls.
+//!
+//! A frame that needs a beat read ahead (`prime`) has that done in the last step of the frame before it where that step reads
+//! nothing of its own, so that it too takes no more steps than it has beats.
 
 use super::meta::{Arrival, BeatMeta, FrameEnd, Header, Job, Step, TO_NOWHERE, TO_PUNT};
-use super::plan::Plan;
+use super::plan::{is_wide, Plan};
 use super::queue::{FallThrough, Queue};
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg, SmallFifo};
@@ -97,6 +100,8 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     go: Signal<Local, Bit>,
     finish: Signal<Local, Bit>,
     load: Signal<Local, Bit>,
+    spare: Signal<Local, Bit>,
+    primed: Signal<Local, Bit>,
     emit: Signal<Local, Bit>,
     next_base: Signal<Local, Bits<RN>>,
     new_base: Signal<Local, Bits<RN>>,
@@ -123,6 +128,7 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     header_by: Signal<Local, Bits<12>>,
     chosen: Signal<Local, Header>,
 
+    wide: Constant<Bit>,
     lb: Constant<Bits<4>>,
     round: Constant<Bits<16>>,
     beat_log2: Constant<Bits<4>>,
@@ -195,6 +201,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             go: Default::default(),
             finish: Default::default(),
             load: Default::default(),
+            spare: Default::default(),
+            primed: Default::default(),
             emit: Default::default(),
             next_base: Default::default(),
             new_base: Default::default(),
@@ -219,6 +227,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             ahead_at: Default::default(),
             header_by: Default::default(),
             chosen: Default::default(),
+            wide: Constant::new(is_wide(LB)),
             lb: Constant::new((LB as u64).into()),
             round: Constant::new((W as u64 / 8 - 1).into()),
             beat_log2: Constant::new((LB as u64 + 3).into()),
@@ -335,14 +344,25 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.ahead.next = self.jobs.data.val();
         self.jump.next = bit_cast::<RN, 12>(self.ahead.val().start);
         self.ahead_at.next = self.new_base.val() + self.jump.val();
+        // a step without a beat of its own reads the first of the next frame, which may be there already
+        self.spare.next = self.wide.val() & self.active.q.val() & self.job.q.val().translate & (!self.needed.val());
+        self.primed.next = self.spare.val()
+            & self.finish.val()
+            & self.ahead.val().prime
+            & (self.ends.data.val().beats < self.have.q.val());
         if self.load.val() {
             self.job.d.next = self.ahead.val();
             self.started.d.next = false;
-            self.prime.d.next = self.ahead.val().prime;
+            self.prime.d.next = self.ahead.val().prime & (!self.primed.val());
             self.sent.d.next = 0.into();
             self.index.d.next = self.ahead.val().start;
             self.following.d.next = self.ahead.val().start + 1;
             self.read_at.d.next = self.ahead_at.val();
+            if self.primed.val() {
+                self.index.d.next = self.ahead.val().start + 1;
+                self.following.d.next = self.ahead.val().start + 2;
+                self.read_at.d.next = self.ahead_at.val() + 1;
+            }
         }
 
         // what is told when the frame is through
@@ -383,12 +403,16 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         if self.go.val() {
             self.step1.d.next.full = self.job.q.val().translate & (self.sent.q.val() < self.job.q.val().full);
             self.step1.d.next.mixed = self.job.q.val().translate & (self.sent.q.val() == self.job.q.val().full);
+            self.step1.d.next.alone = self.job.q.val().alone;
             self.step1.d.next.part = self.job.q.val().part;
             self.step1.d.next.shift = self.job.q.val().shift;
             self.step1.d.next.beat = self.beat1.val();
             self.step1.d.next.chunk = bit_cast::<4, 12>(self.sent.q.val());
         }
         self.ring_address.next = self.read_at.q.val();
+        if self.spare.val() {
+            self.ring_address.next = self.ahead_at.val();
+        }
 
         // stage 2
         self.step2.d.next = self.step1.q.val();
@@ -406,6 +430,9 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             if self.step2.q.val().shift.any() {
                 self.data3.d.next =
                     (self.previous.q.val() << self.left.val()) | (self.ring_data.val() >> self.right.val());
+            }
+            if self.step2.q.val().alone {
+                self.data3.d.next = self.ring_data.val() << self.left.val();
             }
             self.mask3.d.next = self.rest.val();
             self.chunk3.d.next = self.chunk2.q.val();

@@ -30,6 +30,8 @@ pub struct Job {
     pub punt: Bit,
     /// First a beat is read that gives no beat: the first beat sent needs two.
     pub prime: Bit,
+    /// The one beat sent needs only the first beat of the frame, moved to the front.
+    pub alone: Bit,
     /// First beat to read.
     pub start: Bits<12>,
     /// Last beat that is needed (translate).
@@ -121,6 +123,8 @@ pub struct Step {
     pub full: Bit,
     /// It is header in its first `part` bytes.
     pub mixed: Bit,
+    /// See `Job`.
+    pub alone: Bit,
     /// See `Job`.
     pub part: Bits<6>,
     /// See `Job`.

@@ -3,12 +3,26 @@
 //! Byte o of the frame sent is, past the header, byte o + d of the frame in the ring, d = `skip` - `header_bytes` (a
 //! multiple of 4, either sign). With B bytes a beat, beat j sent is made of the beats j + q - 1 and j + q of the ring,
 //! q = ceil(d / B), moved by d modulo B.
+//!
+//! Where a header is shorter than a beat and the payload moves to the front, the first beat sent has payload of two beats of the
+//! ring: the one before the first is read ahead (`prime`), unless the frame has no more than that one (`alone`).
 
 use super::meta::{FrameEnd, Header, Job};
 use crate::prelude::*;
 use crate::prim::Quiet;
 use crate::types::{Decision, KIND_DROP, KIND_PUNT, KIND_TRANSLATE};
 use crate::FastBlock;
+
+/// Whether a beat of 2^`lb` bytes is longer than the shortest new header, Ethernet and IPv4. Narrower ones have no `prime` and no
+/// `alone`, and must not pay for them.
+pub(super) const fn is_wide(lb: usize) -> bool {
+    1 << lb > ETHERNET_BYTES + IPV4_BYTES
+}
+
+/// Ethernet header without a tag, in bytes.
+const ETHERNET_BYTES: usize = 14;
+/// IPv4 header without options, in bytes.
+const IPV4_BYTES: usize = 20;
 
 /// Combinational.
 #[derive(FastBlock)]
@@ -24,7 +38,9 @@ pub struct Plan<const LB: usize> {
     first: Signal<Local, Bits<12>>,
     full: Signal<Local, Bits<12>>,
     shift: Signal<Local, Bits<12>>,
-    prime: Signal<Local, Bits<12>>,
+    before: Signal<Local, Bits<12>>,
+    alone: Signal<Local, Bit>,
+    need_last: Signal<Local, Bits<12>>,
     header_bytes: Signal<Local, Bits<12>>,
     out: Signal<Local, Bits<16>>,
     out_before: Signal<Local, Bits<16>>,
@@ -32,6 +48,7 @@ pub struct Plan<const LB: usize> {
     delta16: Signal<Local, Bits<16>>,
     translate: Signal<Local, Bit>,
     told: Signal<Local, FrameEnd>,
+    wide: Constant<Bit>,
     lb: Constant<Bits<4>>,
     round: Constant<Bits<12>>,
     below: Constant<Bits<12>>,
@@ -54,7 +71,9 @@ impl<const LB: usize> Default for Plan<LB> {
             first: Default::default(),
             full: Default::default(),
             shift: Default::default(),
-            prime: Default::default(),
+            before: Default::default(),
+            alone: Default::default(),
+            need_last: Default::default(),
             header_bytes: Default::default(),
             out: Default::default(),
             out_before: Default::default(),
@@ -62,6 +81,7 @@ impl<const LB: usize> Default for Plan<LB> {
             delta16: Default::default(),
             translate: Default::default(),
             told: Default::default(),
+            wide: Constant::new(is_wide(LB)),
             lb: Constant::new((LB as u64).into()),
             round: Constant::new((beat - 1).into()),
             // shifts are multiples of 4 bytes: the other bits cost no logic
@@ -88,10 +108,6 @@ impl<const LB: usize> Logic for Plan<LB> {
         }
         self.full.next = self.header_bytes.val() >> self.lb.val();
         self.shift.next = self.delta.val() & self.below.val();
-        self.prime.next = 0.into();
-        if (!self.delta.val().get_bit(11)) & self.shift.val().any() & (self.full.val() == 0) {
-            self.prime.next = 1.into();
-        }
         self.delta16.next = bit_cast::<16, 12>(self.delta.val());
         if self.delta.val().get_bit(11) {
             self.delta16.next = self.delta16.val() | 0xf000;
@@ -99,6 +115,12 @@ impl<const LB: usize> Logic for Plan<LB> {
         self.out.next = self.decision.val().length;
         self.out_before.next = self.out.val() - 1;
         self.taken.next = self.out_before.val() + self.delta16.val();
+        self.need_last.next = bit_cast::<12, 16>(self.taken.val() >> self.lb.val());
+        self.before.next = 0.into();
+        if self.wide.val() & (!self.delta.val().get_bit(11)) & self.shift.val().any() & (self.full.val() == 0) {
+            self.before.next = 1.into();
+        }
+        self.alone.next = self.before.val().any() & (self.need_last.val() == 0);
 
         self.told.next.tally = self.decision.val().kind == self.kind_drop.val();
         self.told.next.done = self.translate.val();
@@ -114,7 +136,7 @@ impl<const LB: usize> Logic for Plan<LB> {
         self.job.next.drop = self.decision.val().kind == self.kind_drop.val();
         self.job.next.translate = self.translate.val();
         self.job.next.punt = self.decision.val().kind == self.kind_punt.val();
-        self.job.next.need_last = bit_cast::<12, 16>(self.taken.val() >> self.lb.val());
+        self.job.next.need_last = self.need_last.val();
         self.job.next.out_last = bit_cast::<12, 16>(self.out_before.val() >> self.lb.val());
         self.job.next.out_count = bit_cast::<6, LB>(bit_cast::<LB, 16>(self.out.val()));
         self.job.next.full = self.full.val();
@@ -123,11 +145,13 @@ impl<const LB: usize> Logic for Plan<LB> {
         self.job.next.end = self.told.val();
         self.job.next.port = self.decision.val().port;
         if self.translate.val() {
-            self.job.next.prime = self.prime.val().any();
-            self.job.next.start = self.first.val() - self.prime.val();
+            self.job.next.prime = self.before.val().any() & (!self.alone.val());
+            self.job.next.alone = self.alone.val();
+            self.job.next.start = self.first.val() - self.before.val();
             self.job.next.shift = bit_cast::<6, 12>(self.shift.val());
         } else {
             self.job.next.prime = false;
+            self.job.next.alone = false;
             self.job.next.start = 0.into();
             self.job.next.shift = 0.into();
         }

@@ -1,5 +1,6 @@
 //! What single blocks promise: latency, interrupts, bus master enable, who may pass whom, a core that does not answer.
 
+use super::super::msix::Msix;
 use super::*;
 
 fn irq(rig: &mut Rig, vectors: u64) {
@@ -245,4 +246,33 @@ fn a_late_completion_is_unexpected() {
         assert_eq!(rig.got.pop_front(), Some((3, true, false)));
     }
     assert_eq!(rig.registers(PcieUnexpected::OFFSET, 2), [8, 1]);
+}
+
+/// What happens in the very clock in which a message leaves is told by another message.
+#[test]
+fn an_event_in_the_clock_of_its_message_comes_after_it() {
+    let mut bench = Bench::new(Msix::default());
+    let uut = &mut bench.uut;
+    uut.enable.next = true;
+    uut.go.next = true;
+    // vector 0: not masked
+    uut.write.next.valid = true;
+    uut.write.next.word = 3.into();
+    uut.write.next.mask = 0xffff_ffffu64.into();
+    bench.settle();
+    bench.edge();
+    bench.uut.write.next.valid = false;
+    let mut clock = |irq: u64, ready: bool| {
+        bench.uut.irq.next = irq.into();
+        bench.uut.message_ready.next = ready;
+        bench.settle();
+        let offered = bench.uut.message_valid.val();
+        bench.edge();
+        offered
+    };
+    assert!(!clock(1, false));
+    assert!(clock(0, false), "the message is offered");
+    assert!(clock(1, true), "it is taken while another event comes");
+    assert!(clock(0, true), "which has a message of its own");
+    assert!(!clock(0, true) && !clock(0, true), "and no more");
 }
