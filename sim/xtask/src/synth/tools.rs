@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::facts::Board;
 use crate::run::{Error, Step};
+use crate::PYTHON;
 
 /// Packages and versions.
 const PACKAGES: [&str; 2] = [
@@ -32,10 +33,16 @@ impl Tools {
     /// Finds the tools, installs them when they are missing.
     pub fn find(root: &Path) -> Result<Self, Error> {
         let bin = root.join(".venv/bin");
-        if !bin.join("pip").is_file() {
-            Step::new("python3", ["-m", "venv", ".venv"], root).run()?;
+        let python = bin.join("python");
+        if !python.is_file() {
+            Step::new(PYTHON, ["-m", "venv", ".venv"], root).run()?;
         }
-        let installed = Command::new(bin.join("pip")).args(["list", "--format=freeze"]).output();
+        // As a module: the script `pip` names the folder that it was made for, and a copy of it would fill that.
+        let pip = ["-m", "pip", "--disable-pip-version-check"];
+        let installed = Command::new(&python)
+            .args(pip)
+            .args(["list", "--format=freeze"])
+            .output();
         let installed = installed
             .map(|out| String::from_utf8_lossy(&out.stdout).into_owned())
             .unwrap_or_default();
@@ -43,8 +50,8 @@ impl Tools {
             .iter()
             .all(|package| installed.lines().any(|line| line == *package))
         {
-            let install = ["install", "--quiet", "--disable-pip-version-check"];
-            Step::new(bin.join("pip"), install.iter().chain(&PACKAGES), root).run()?;
+            let install = pip.iter().chain(&["install", "--quiet"]).chain(&PACKAGES);
+            Step::new(&python, install, root).run()?;
         }
         let [yosys, nextpnr] = PACKAGES.map(str::to_string);
         Ok(Self {
