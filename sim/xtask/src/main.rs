@@ -120,7 +120,8 @@ enum Chore {
         #[arg(long, default_value_t = 200)]
         kills: u64,
     },
-    /// Measure the software card beside Tayga and write BENCHMARKS.md; as root, setup first.
+    /// Measure data path, engines, translator, and the software card beside Tayga, and write BENCHMARKS.md; as root. Takes some ten
+    /// minutes.
     Bench {
         /// Times every contender is measured.
         #[arg(long, default_value_t = 5)]
@@ -128,6 +129,9 @@ enum Chore {
         /// Seconds of each measurement.
         #[arg(long, default_value_t = 5)]
         seconds: u32,
+        /// One short round, and without a million sessions.
+        #[arg(long)]
+        quick: bool,
     },
 }
 
@@ -178,7 +182,10 @@ fn main() -> ExitCode {
         } => mutate::mutate(&root, suite, only.as_deref(), sample, seed),
         Chore::FuzzApi { minutes } => daemon::fuzz_api(&root, minutes),
         Chore::KillNine { kills } => daemon::kill_nine(&root, kills),
-        Chore::Bench { rounds, seconds } => setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds)),
+        Chore::Bench { rounds, seconds, quick } => {
+            let (rounds, seconds) = if quick { (1, 2) } else { (rounds, seconds) };
+            setup::bench(&root).and_then(|()| bench::bench(&root, rounds, seconds, quick))
+        }
         Chore::Formal => formal(&root),
         Chore::Cdc => cdc(&root),
         Chore::Synth(options) => synth::synth(&root, &options),

@@ -47,6 +47,14 @@ pub fn check(root: &Path) -> Result<(), Error> {
     })
 }
 
+/// The manifests of all boards that have one, by name.
+pub fn manifests(root: &Path) -> Result<Vec<Manifest>, Error> {
+    let folder = root.join("bitstreams");
+    let names = boards(&folder)?;
+    let read = |name: &String| Manifest::read(&folder.join(name).join("manifest.toml"));
+    names.iter().map(read).collect()
+}
+
 /// What a board would be made from now.
 struct Sources {
     board: Board,

@@ -23,11 +23,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-pub use check::check;
+pub use check::{check, manifests};
 pub use load::{load, Options as LoadOptions};
 
 use crate::run::{Error, Step};
 use facts::{Board, Placement, Timing, Utilization};
+pub use manifest::ClockEntry;
 use manifest::Manifest;
 use stage::{sha256, Stage};
 use tools::Tools;
