@@ -87,15 +87,19 @@ impl NextHops {
     }
 
     /// The neighbour is at another MAC address now. `Ok`: one write does it for all its sessions (none when it uses no
-    /// entry). `Err`: others share its entry, or it uses several; its sessions have to be installed anew.
+    /// entry, or is where it was). `Err`: others share its entry, or it uses several; its sessions have to be installed anew.
     pub fn moved(&mut self, neighbour: Key, mac: Mac) -> Result<Option<HopWrite>, SharedHop> {
-        let used = |h: &&Hop| h.users.contains_key(&neighbour);
-        let mut entries = (0..NEXT_HOPS).filter(|&i| used(&&self.hops[i]));
-        let Some(index) = entries.next() else { return Ok(None) };
-        if entries.next().is_some() || self.hops[index].users.len() > 1 {
+        let used = |i: &usize| self.hops[*i].users.contains_key(&neighbour);
+        let entries: Vec<usize> = (0..NEXT_HOPS).filter(used).collect();
+        // It has not moved, or uses no entry: who shares its entries does not matter, and its sessions keep their stamps.
+        let there = |&i: &usize| self.hops[i].entry.is_some_and(|(_, hop)| hop.destination == mac);
+        if entries.iter().all(there) {
+            return Ok(None);
+        }
+        let [index] = entries[..] else { return Err(SharedHop) };
+        if self.hops[index].users.len() > 1 {
             return Err(SharedHop);
         }
-        drop(entries);
         let Some((unit, hop)) = self.hops[index].entry else {
             return Err(SharedHop);
         };
@@ -111,9 +115,6 @@ impl NextHops {
         {
             return Err(SharedHop);
         }
-        if self.hops[index].entry == Some((unit, hop)) {
-            return Ok(None);
-        }
         self.hops[index].entry = Some((unit, hop));
         Ok(Some(HopWrite {
             index: index as u8,
@@ -121,10 +122,11 @@ impl NextHops {
         }))
     }
 
-    /// Entries in use: index, unit, entry.
+    /// Entries the card has, used or not: index, unit, entry. They change with writes only: an entry that nobody uses is used
+    /// again without one.
     pub fn entries(&self) -> impl Iterator<Item = (u8, usize, NextHop)> + '_ {
-        let used = self.hops.iter().zip(0..).filter(|(hop, _)| !hop.users.is_empty());
-        used.filter_map(|(hop, index)| hop.entry.map(|(unit, entry)| (index, unit, entry)))
+        let all = self.hops.iter().zip(0..);
+        all.filter_map(|(hop, index)| hop.entry.map(|(unit, entry)| (index, unit, entry)))
     }
 
     /// What the card has at `index`, of a time before this table: found again by [`NextHops::acquire`].
@@ -217,6 +219,11 @@ mod tests {
             "another entry has that address"
         );
         hops.acquire(neighbour(3), hop(7));
+        assert_eq!(
+            hops.moved(neighbour(1), hop(7).destination),
+            Ok(None),
+            "it is where it was, whoever else is"
+        );
         assert_eq!(
             hops.moved(neighbour(1), hop(9).destination),
             Err(SharedHop),

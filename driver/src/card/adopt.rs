@@ -54,7 +54,7 @@ pub struct CardMemory {
     pub secret: [u32; 2],
     /// Digest of the card's small tables ([`Plan::digest`]).
     pub plan: u64,
-    /// Next hops that sessions used.
+    /// Next hops in its table, whether sessions use them or not.
     pub hops: Vec<HopMemory>,
 }
 

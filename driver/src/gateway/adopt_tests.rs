@@ -1,11 +1,12 @@
 //! A host goes away, its card goes on, another host comes.
 
 use nat64_layout::record::TAG_BASE;
-use nat64_layout::{Bar, Geometry, Reason};
+use nat64_layout::{Bar, Geometry, Reason, ETHERTYPE_IPV6};
 
 use super::*;
 use crate::card::{AdoptCardError, Card, CardError, CardOptions};
-use crate::testing::{gateway_config, FakeTransport, Verdict};
+use crate::link;
+use crate::testing::{gateway_config, FakeTransport, Verdict, MACS};
 use crate::testing_wire::*;
 use crate::transport::DeviceError;
 
@@ -106,6 +107,69 @@ fn sessions_go_on_while_nobody_is_there_and_after() {
         (0, 0),
         "nothing is left in the card"
     );
+}
+
+/// A request of a client with an address of its own, behind the MAC address of all others.
+fn request_of(client: u16) -> Vec<u8> {
+    let packet = udp6(
+        (&format!("2001:db8::1:{client:x}"), 4000),
+        ("64:ff9b::198.51.100.7", 53),
+    );
+    link::build(MACS[0], CLIENT_MAC, [None; 2], ETHERTYPE_IPV6, &packet)
+}
+
+#[test]
+fn idle_time_goes_on_through_restart_after_restart() {
+    const CLIENTS: u16 = 4;
+    let transport = FakeTransport::new(Geometry::STANDARD);
+    let card = Card::open(Box::new(transport.clone()), options()).expect("opens");
+    let mut gateway = Gateway::new(gateway_config(), Some(card), 1).expect("valid");
+    for client in 0..CLIENTS {
+        poll(&transport, &mut gateway, 0, 0, &request_of(client));
+        poll(&transport, &mut gateway, 0, 1, &router_answers());
+    }
+    assert_eq!(gateway.stats().installed, usize::from(CLIENTS));
+    for restart in 1..=3 {
+        let memory = gateway.card().expect("a card").memory();
+        drop(gateway);
+        let now = restart * 20 * SECOND;
+        transport.card().now = now;
+        transport.card().writes.clear();
+        let adopted = Card::adopt(Box::new(transport.clone()), options(), &memory, &gateway_config()).expect("runs");
+        let report;
+        (gateway, report) = Gateway::adopt(gateway_config(), adopted, 2, now).expect("valid");
+        assert_eq!((report.adopted, report.moved), (u32::from(CLIENTS), 0), "{report:?}");
+        let written = transport.card().writes.iter().filter(|w| w.0 == Bar::Bar2).count();
+        assert_eq!(
+            written, 0,
+            "restart {restart}: a record that is written anew forgets its stamps"
+        );
+    }
+    // Nobody has sent anything: all end when they would have without restarts, 300 s after their only packet.
+    gateway.advance(299 * SECOND).expect("works");
+    assert_eq!(gateway.translator().session_count(), usize::from(CLIENTS));
+    gateway.advance(301 * SECOND).expect("works");
+    assert_eq!(
+        (gateway.translator().session_count(), transport.card().entries()),
+        (0, 0)
+    );
+}
+
+#[test]
+fn a_next_hop_that_is_used_again_is_remembered() {
+    let (transport, mut gateway) = in_use(1);
+    let card = |gateway: &Gateway| gateway.card().expect("a card").memory_version();
+    let clear = |gateway: &mut Gateway| gateway.clear_sessions(SECOND, |_| true).expect("works");
+    assert_eq!(clear(&mut gateway), 1);
+    // What a daemon keeps: it writes when the version moves, here last while nobody used a next hop.
+    let (kept, version) = (gateway.card().expect("a card").memory(), card(&gateway));
+    poll(&transport, &mut gateway, SECOND, 0, &request(0));
+    assert_eq!(gateway.stats().installed, 1);
+    assert_eq!(card(&gateway), version, "the card has both next hops still");
+    drop(gateway);
+    let adopted = Card::adopt(Box::new(transport.clone()), options(), &kept, &gateway_config()).expect("runs");
+    let (_, report) = Gateway::adopt(gateway_config(), adopted, 2, SECOND).expect("valid");
+    assert_eq!((report.adopted, report.moved), (1, 0), "{report:?}");
 }
 
 #[test]
