@@ -1,8 +1,8 @@
 //! What the driver's side of a card costs, against a transport that does nothing: sessions go into the card by posted
 //! writes alone, and both that and the exception ring are fast enough that the driver is never the narrow place.
 //!
-//! Times are processor time of this thread, the best of several rounds, so that a busy machine does not matter. The
-//! figures are printed: `cargo test --release -p nat64-driver --test speed -- --nocapture`.
+//! Times are processor time of this thread, each put in relation to what the [`pace`] of the machine was in the same moment,
+//! and the middle one of many rounds counts, so that a busy machine does not matter. The figures are printed: `cargo test --release -p nat64-driver --test speed -- --nocapture`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,9 +13,12 @@ use nat64_layout::regs::{AbiHash, Geometry as GeometryRegister, Ident, Scratch, 
 use nat64_layout::ring::{own_phase, ExceptionDescriptor, DESCRIPTOR_BYTES, SLOT_BYTES};
 use nat64_layout::{Bar, Geometry, Protocol, Reason, Record, ABI_HASH, WAYS};
 use nat64_xlate::SessionId;
-use rustix::time::{clock_gettime, ClockId};
 
-/// What the issue asks for, of either.
+mod pace;
+
+use pace::{cpu, median, Pace};
+
+/// What is asked for, of either.
 const FLOOR: f64 = 1e6;
 
 #[derive(Default)]
@@ -89,11 +92,6 @@ fn card() -> (Arc<Counts>, Card) {
     (counts, card)
 }
 
-fn cpu() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-}
-
 fn session(n: u32) -> (SessionId, Record) {
     let id = SessionId { slot: n, generation: 1 };
     let record = Record {
@@ -117,7 +115,7 @@ fn sessions_are_installed_by_posted_writes_alone_and_fast() {
     let (counts, mut card) = card();
     // Three quarters full: as a card in use.
     let sessions: Vec<_> = (0..1536).map(session).collect();
-    let mut best = 0f64;
+    let (mut rates, pace) = (Vec::new(), Pace::new());
     let (reads, writes) = (
         counts.reads.load(Ordering::Relaxed),
         counts.writes.load(Ordering::Relaxed),
@@ -128,7 +126,8 @@ fn sessions_are_installed_by_posted_writes_alone_and_fast() {
         for (id, record) in &sessions {
             card.install(*id, record, 0).expect("room");
         }
-        best = best.max(sessions.len() as f64 / (cpu() - start));
+        let rate = sessions.len() as f64 / (cpu() - start);
+        rates.push(rate * pace.stretch());
         installed += sessions.len();
         for (id, _) in &sessions {
             card.remove(*id).expect("installed").expect("installed");
@@ -138,11 +137,12 @@ fn sessions_are_installed_by_posted_writes_alone_and_fast() {
     let per_session = (counts.writes.load(Ordering::Relaxed) - writes) as f64 / installed as f64;
     // A record of nine words and two tags, and the same to clear them; a few more where tags had to move.
     assert!((22.0..26.0).contains(&per_session), "{per_session} words a session");
+    let rate = median(rates);
     println!(
         "installs: {:.2} M records/s of processor time, {per_session:.1} words a session with its removal",
-        best / 1e6
+        rate / 1e6
     );
-    assert!(best >= FLOOR, "{best:.0} records a second, {FLOOR:.0} are wanted");
+    assert!(rate >= FLOOR, "{rate:.0} records a second, {FLOOR:.0} are wanted");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn exceptions_are_taken_fast() {
     let ring = counts.buffers.lock().expect("no panics")[0].memory.clone();
     let slots = 1u32 << EXCEPTION_LOG2;
     let mut frame = Vec::new();
-    let mut best = 0f64;
+    let (mut rates, pace) = (Vec::new(), Pace::new());
     let reads = counts.reads.load(Ordering::Relaxed);
     for lap in 0..40u32 {
         // The card's part, not counted: short frames, as first packets are.
@@ -181,13 +181,15 @@ fn exceptions_are_taken_fast() {
             );
             card.give_back().expect("posted");
         }
-        best = best.max(f64::from(slots) / (cpu() - start));
+        let rate = f64::from(slots) / (cpu() - start);
+        rates.push(rate * pace.stretch());
         assert!(card.take(&mut frame).is_none());
     }
     assert_eq!(counts.reads.load(Ordering::Relaxed), reads, "not one register is read");
+    let rate = median(rates);
     println!(
         "exceptions: {:.2} M slots/s of processor time, each given back by itself",
-        best / 1e6
+        rate / 1e6
     );
-    assert!(best >= FLOOR, "{best:.0} slots a second, {FLOOR:.0} are wanted");
+    assert!(rate >= FLOOR, "{rate:.0} slots a second, {FLOOR:.0} are wanted");
 }

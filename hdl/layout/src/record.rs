@@ -144,12 +144,13 @@ impl Record {
     pub fn from_words(words: &[u32; RECORD_WORDS]) -> Option<Self> {
         let mut at = 0;
         let mut take = |width: usize| {
-            let mut value = 0u128;
-            for i in 0..width {
-                let bit = at + i;
-                value |= u128::from(words[bit / 32] >> (bit % 32) & 1) << i;
+            let (mut value, mut got) = (0u128, 0);
+            while got < width {
+                let part = (width - got).min(32 - at % 32);
+                let word = words[at / 32] >> (at % 32);
+                value |= u128::from(word & u32::MAX >> (32 - part)) << got;
+                (at, got) = (at + part, got + part);
             }
-            at += width;
             value
         };
         let protocol = Protocol::from_bits(take(2) as u32)?;
@@ -217,12 +218,13 @@ struct BitPacker {
 impl BitPacker {
     fn put(&mut self, value: u128, width: usize) {
         debug_assert!(width == 128 || value >> width == 0, "field does not fit {width} bits");
-        for i in 0..width {
-            if value >> i & 1 != 0 {
-                self.words[(self.at + i) / 32] |= 1 << ((self.at + i) % 32);
-            }
+        let mut put = 0;
+        while put < width {
+            // What still fits into this word; a field may go on in the next.
+            let part = (width - put).min(32 - self.at % 32);
+            self.words[self.at / 32] |= ((value >> put) as u32 & u32::MAX >> (32 - part)) << (self.at % 32);
+            (self.at, put) = (self.at + part, put + part);
         }
-        self.at += width;
     }
 }
 
