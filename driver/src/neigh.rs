@@ -40,8 +40,6 @@ pub const QUEUE: usize = 16;
 pub const QUEUE_ALL: usize = 1024;
 /// Entries in all.
 pub const ENTRIES: usize = 8192;
-/// Entries looked at to find one that may be evicted.
-const EVICT_SCAN: usize = 64;
 
 const BROADCAST: Mac = [0xff; 6];
 /// ICMPv6 type of a router solicitation.
@@ -174,6 +172,8 @@ struct Entry {
     heard: Time,
     pins: u32,
     fixed: bool,
+    /// Its place in [`Neighbours::quiet`].
+    quiet: Option<Time>,
 }
 
 /// A neighbour, for listings.
@@ -219,6 +219,7 @@ pub struct Neighbours {
     units: Vec<UnitNet>,
     table: HashMap<Key, Entry>,
     timers: BTreeSet<(Time, Key)>,
+    quiet: BTreeSet<(Time, Key)>,
     waiting: usize,
     stats: NeighbourStats,
 }
@@ -332,6 +333,7 @@ impl Neighbours {
         if let Some(entry) = self.table.get_mut(&(unit, address)) {
             entry.fixed = true;
         }
+        self.rank((unit, address));
     }
 
     /// The neighbour that packets to `destination` are handed to: the destination itself where it was learned or is on
@@ -364,6 +366,7 @@ impl Neighbours {
         if let Some(entry) = self.table.get_mut(&key) {
             entry.pins += 1;
         }
+        self.rank(key);
     }
 
     /// Takes one [`Neighbours::pin`] back.
@@ -371,6 +374,7 @@ impl Neighbours {
         if let Some(entry) = self.table.get_mut(&key) {
             entry.pins = entry.pins.saturating_sub(1);
         }
+        self.rank(key);
     }
 
     /// Sends an IP packet out of a unit, now or when its neighbour has answered; `translated`: not one of ours, so its
@@ -399,7 +403,9 @@ impl Neighbours {
             out.frames.push(self.units[unit].frame(mac, ethertype(to), packet));
             return;
         }
-        if !self.start(now, key, out) {
+        // A sweep over addresses that nobody has must not fill the table with searches that no packet waits for.
+        let looked_for = self.table.contains_key(&key);
+        if !looked_for && self.waiting >= QUEUE_ALL || !self.start(now, key, out) {
             out.drops.push(Reason::NeighbourQueueFull);
             return;
         }
@@ -450,50 +456,12 @@ impl Neighbours {
                 heard: now,
                 pins: 0,
                 fixed: false,
+                quiet: None,
             },
         );
         self.timers.insert((timer, key));
         self.ask(key, out);
         true
-    }
-
-    /// Whether a unit's packets to far away go there.
-    fn is_gateway(&self, key: Key) -> bool {
-        self.units.get(key.0).is_some_and(|net| match key.1 {
-            IpAddr::V4(address) => net.gateway4 == Some(address),
-            IpAddr::V6(address) => net.gateway6 == Some(address),
-        })
-    }
-
-    /// Room for one more entry, by evicting the known one that is nearest to its end. One that was heard of since its timer
-    /// was set is in use and not near its end at all: a flood of strangers must not push it out. Nor does it push a gateway
-    /// out, which may answer for everybody and be heard of by nothing but our requests.
-    fn make_room(&mut self) -> bool {
-        if self.table.len() < ENTRIES {
-            return true;
-        }
-        let first: Vec<(Time, Key)> = self.timers.iter().take(EVICT_SCAN).copied().collect();
-        let mut in_use = None;
-        for (timer, key) in first {
-            let Some(entry) = self.table.get(&key) else { continue };
-            if !matches!(entry.state, State::Known { .. }) || entry.pins > 0 || entry.fixed || self.is_gateway(key) {
-                continue;
-            }
-            let end = entry.heard.saturating_add(LIFETIME);
-            if end <= timer {
-                self.evict(key);
-                return true;
-            }
-            self.move_timer(key, end);
-            in_use = in_use.or(Some(key));
-        }
-        // All of them are in use.
-        in_use.is_some_and(|key| self.evict(key))
-    }
-
-    fn evict(&mut self, key: Key) -> bool {
-        let entry = self.table.remove(&key);
-        entry.is_some_and(|entry| self.timers.remove(&(entry.timer, key)))
     }
 
     /// Sends a request for a neighbour.
@@ -546,6 +514,7 @@ impl Neighbours {
                     heard: now,
                     pins: 0,
                     fixed: false,
+                    quiet: None,
                 },
             );
             self.timers.insert((now, key));
@@ -578,6 +547,7 @@ impl Neighbours {
             }
         }
         self.move_timer(key, now.saturating_add(LIFETIME));
+        self.rank(key);
         if changed {
             out.changed.push(key);
         }
@@ -803,10 +773,9 @@ impl Neighbours {
 
     /// Forgets a neighbour. What waited for it ends, and is returned.
     fn forget(&mut self, key: Key, out: &mut Output) -> Vec<Waiting> {
-        let Some(entry) = self.table.remove(&key) else {
+        let Some(entry) = self.remove(key) else {
             return Vec::new();
         };
-        self.timers.remove(&(entry.timer, key));
         let State::Resolving { waiting, .. } = entry.state else {
             return Vec::new();
         };
@@ -823,6 +792,7 @@ fn own(net: &UnitNet, address: IpAddr) -> bool {
     }
 }
 
+mod evict;
 mod message;
 
 #[cfg(test)]

@@ -514,6 +514,54 @@ fn a_neighbour_in_use_is_not_pushed_out_by_strangers() {
     assert_eq!((n.len(), n.mac(friend)), (ENTRIES, None));
 }
 
+/// Many that are in use were known first, so they stood in front when the table filled up: the first of them was pushed out
+/// although others said nothing.
+#[test]
+fn many_neighbours_in_use_are_not_pushed_out_by_strangers() {
+    let mut nets = units();
+    nets[0].auto_last_hop = true;
+    let mut n = Neighbours::new(nets);
+    let friend = |i: u64| Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0004_0000 + u128::from(i));
+    let mut now = 0;
+    for stranger in 0..3 * ENTRIES as u64 {
+        now += 1;
+        let address = Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0001_0000 + u128::from(stranger));
+        run(|out| n.learn(now, 0, address.into(), OTHER, out));
+        if stranger % 1000 == 0 {
+            (0..200).for_each(|i| drop(run(|out| n.learn(now, 0, friend(i).into(), PEER, out))));
+        }
+        // So they are looked for, not known, whose timers end first.
+        if stranger % 10 == 0 && stranger < 2000 {
+            let to = format!("2001:db8:0:1::{stranger:x}");
+            run(|out| n.resolve(now, 0, v6(&to).into(), out));
+        }
+    }
+    assert_eq!(n.len(), ENTRIES);
+    assert!((0..200).all(|i| n.mac((0, friend(i).into())) == Some(PEER)));
+}
+
+/// A table full of searches has room for nobody: packets to addresses that nobody has make no more of them than may wait.
+#[test]
+fn a_sweep_over_empty_addresses_leaves_room() {
+    let mut n = Neighbours::new(units());
+    let mut full = 0;
+    for i in 0..2 * ENTRIES as u128 {
+        let mut packet = vec![0; 48];
+        packet[0] = 0x60;
+        packet[24..40].copy_from_slice(&(0x2001_0db8_0000_0000_0000_0000_0005_0000 + i).to_be_bytes());
+        let out = run(|out| n.send(0, 0, &packet, true, out));
+        full += out
+            .drops
+            .iter()
+            .filter(|&&drop| drop == Reason::NeighbourQueueFull)
+            .count();
+    }
+    assert_eq!(
+        (n.waiting(), n.len(), full),
+        (QUEUE_ALL, QUEUE_ALL, 2 * ENTRIES - QUEUE_ALL)
+    );
+}
+
 #[test]
 fn a_gateway_is_not_pushed_out_by_strangers() {
     let mut nets = units();
