@@ -522,9 +522,8 @@ fn many_neighbours_in_use_are_not_pushed_out_by_strangers() {
     nets[0].auto_last_hop = true;
     let mut n = Neighbours::new(nets);
     let friend = |i: u64| Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0004_0000 + u128::from(i));
-    let mut now = 0;
     for stranger in 0..3 * ENTRIES as u64 {
-        now += 1;
+        let now = 1 + stranger;
         let address = Ipv6Addr::from(0x2001_0db8_0000_0000_0000_0000_0001_0000 + u128::from(stranger));
         run(|out| n.learn(now, 0, address.into(), OTHER, out));
         if stranger % 1000 == 0 {
