@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | fuzz | mutate |
+//! The project's chores: `cargo xtask setup | check | ci | demo | generate | emit | budget | vm-test | faults | soak | fuzz | mutate |
 //! bench | synth | load | formal | cdc`.
 //!
 //! Each command says what it runs. A laptop and the continuous integration run the same ones.
@@ -70,6 +70,21 @@ enum Chore {
         /// First seed.
         #[arg(long, default_value_t = 0)]
         first: u64,
+    },
+    /// Put a gateway under floods of seven kinds while watched conversations go on, and write tests/results/soak-ENGINE.txt.
+    #[command(
+        after_help = "Examples:\n  cargo xtask soak --engine soft --minutes 60\n  cargo xtask soak --engine rtl-compiled --minutes 10 --seed 4"
+    )]
+    Soak {
+        /// Engine under load: soft or rtl-compiled.
+        #[arg(long, default_value = "soft", value_parser = ["soft", "rtl-compiled"])]
+        engine: String,
+        /// No new cycle of floods begins after this many minutes.
+        #[arg(long, default_value_t = 10)]
+        minutes: u32,
+        /// Decides everything random.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
     },
     /// Build a board: Verilog, synthesis, place and route with several seeds, image, manifest and report.
     Synth(synth::Options),
@@ -164,6 +179,7 @@ fn main() -> ExitCode {
         Chore::Budget { write } => budget::budget(&root, write),
         Chore::VmTest { engine } => setup::setup(&root).and_then(|()| vm::vm_test(&root, &engine)),
         Chore::Faults { seeds, first } => faults(&root, seeds, first),
+        Chore::Soak { engine, minutes, seed } => soak(&root, &engine, minutes, seed),
         Chore::Demo => setup::setup(&root).and_then(|()| demo(&root)),
         Chore::Fuzz {
             target,
@@ -334,6 +350,48 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
         .env("NAT64_FAULT_FIRST", &first.to_string())
         .env("NAT64_FAULT_REPORT", &report.display().to_string())
         .run()?;
+    date_report(
+        root,
+        &report,
+        &format!("cargo xtask faults --first {first} --seeds {seeds}"),
+    )
+}
+
+/// Runs the soak of `nat64_tests::soak` and keeps its report. A check that fails ends it with what it was. In the profile of the
+/// tests: arithmetic that overflows is to be noticed too.
+fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error> {
+    let report = root.join(format!("tests/results/soak-{engine}.txt"));
+    let (minutes, seed) = (minutes.to_string(), seed.to_string());
+    let fresh = root.join(format!("target/soak-{engine}.txt"));
+    let file = fresh.display().to_string();
+    let program = [
+        "run",
+        "--release",
+        "--package",
+        "nat64-tests",
+        "--example",
+        "soak",
+        "--",
+    ];
+    let arguments = [
+        "--engine",
+        engine,
+        "--minutes",
+        &minutes,
+        "--seed",
+        &seed,
+        "--report",
+        &file,
+    ];
+    cargo(root, &[&program[..], &arguments].concat()).run()?;
+    // Only now: a run that fails or is stopped leaves the last one's report.
+    std::fs::copy(&fresh, &report).map_err(|error| Error::file(&report, error))?;
+    let command = format!("cargo xtask soak --engine {engine} --minutes {minutes} --seed {seed}");
+    date_report(root, &report, &command)
+}
+
+/// Puts in front of a report what made it: command, date and commit.
+fn date_report(root: &Path, report: &Path, command: &str) -> Result<(), Error> {
     let word = |program: &str, arguments: &[&str]| {
         let output = std::process::Command::new(program)
             .args(arguments)
@@ -347,9 +405,9 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
         word("date", &["-u", "+%F"]),
         word("git", &["rev-parse", "--short", "HEAD"]),
     );
-    let text = std::fs::read_to_string(&report).map_err(|error| Error::file(&report, error))?;
-    let text = format!("cargo xtask faults --first {first} --seeds {seeds}, {date}, commit {commit}\n\n{text}");
-    std::fs::write(&report, text).map_err(|error| Error::file(&report, error))?;
+    let text = std::fs::read_to_string(report).map_err(|error| Error::file(report, error))?;
+    let text = format!("{command}, {date}, commit {commit}\n\n{text}");
+    std::fs::write(report, text).map_err(|error| Error::file(report, error))?;
     println!("the report is in {}", report.display());
     Ok(())
 }
