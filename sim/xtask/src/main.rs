@@ -335,6 +335,7 @@ fn check(root: &Path) -> Result<(), Error> {
 /// Runs the fault injection of the driver's tests with more seeds, optimised, and keeps its report.
 fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
     let report = root.join("driver/faults.txt");
+    let stamp = stamp(root);
     let test = [
         "test",
         "--release",
@@ -350,10 +351,10 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
         .env("NAT64_FAULT_FIRST", &first.to_string())
         .env("NAT64_FAULT_REPORT", &report.display().to_string())
         .run()?;
-    date_report(
-        root,
+    head_report(
         &report,
         &format!("cargo xtask faults --first {first} --seeds {seeds}"),
+        &stamp,
     )
 }
 
@@ -361,6 +362,7 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
 /// tests: arithmetic that overflows is to be noticed too.
 fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error> {
     let report = root.join(format!("tests/results/soak-{engine}.txt"));
+    let stamp = stamp(root);
     let (minutes, seed) = (minutes.to_string(), seed.to_string());
     let fresh = root.join(format!("target/soak-{engine}.txt"));
     let file = fresh.display().to_string();
@@ -387,11 +389,11 @@ fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error>
     // Only now: a run that fails or is stopped leaves the last one's report.
     std::fs::copy(&fresh, &report).map_err(|error| Error::file(&report, error))?;
     let command = format!("cargo xtask soak --engine {engine} --minutes {minutes} --seed {seed}");
-    date_report(root, &report, &command)
+    head_report(&report, &command, &stamp)
 }
 
-/// Puts in front of a report what made it: command, date and commit.
-fn date_report(root: &Path, report: &Path, command: &str) -> Result<(), Error> {
+/// Date and commit of what a run is made of, to be asked before it: sources may change while it goes on.
+fn stamp(root: &Path) -> String {
     let word = |program: &str, arguments: &[&str]| {
         let output = std::process::Command::new(program)
             .args(arguments)
@@ -401,13 +403,14 @@ fn date_report(root: &Path, report: &Path, command: &str) -> Result<(), Error> {
             .map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string())
             .unwrap_or_default()
     };
-    let (date, commit) = (
-        word("date", &["-u", "+%F"]),
-        word("git", &["rev-parse", "--short", "HEAD"]),
-    );
+    let date = word("date", &["-u", "+%F"]);
+    format!("{date}, commit {}", word("git", &["describe", "--always", "--dirty"]))
+}
+
+/// Puts in front of a report what made it.
+fn head_report(report: &Path, command: &str, stamp: &str) -> Result<(), Error> {
     let text = std::fs::read_to_string(report).map_err(|error| Error::file(report, error))?;
-    let text = format!("{command}, {date}, commit {commit}\n\n{text}");
-    std::fs::write(report, text).map_err(|error| Error::file(report, error))?;
+    std::fs::write(report, format!("{command}, {stamp}\n\n{text}")).map_err(|error| Error::file(report, error))?;
     println!("the report is in {}", report.display());
     Ok(())
 }
