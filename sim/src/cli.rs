@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -23,6 +23,7 @@ use crate::replay::{replay, Plan};
 use crate::rtl;
 use crate::serve::{self, command::ServeArgs};
 use crate::stdio::Server;
+use crate::waves::{Pick, Waves};
 use crate::SIDES;
 
 const REPLAY_EXAMPLES: &str = "\
@@ -92,6 +93,9 @@ struct LabArgs {
     /// What carries the packets.
     #[arg(long, value_enum, default_value_t = LabEngine::RtlCompiled)]
     engine: LabEngine,
+    /// Let nat64d own the card, and have nat64ctl at the prompt; both are looked for beside this program and in PATH.
+    #[arg(long, conflicts_with = "capture")]
+    daemon: bool,
     /// Configuration file; the worked example unless given. Port 0 keeps its MAC address, the pool is 203.0.113.0/24.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -116,6 +120,8 @@ struct LabArgs {
     /// Directory for inside.pcapng and outside.pcapng: both directions, with the verdict on each packet that arrived.
     #[arg(long, value_name = "DIR")]
     capture: Option<PathBuf>,
+    #[command(flatten)]
+    waves: WavesArgs,
     /// No summary on standard error at the end.
     #[arg(long)]
     quiet: bool,
@@ -132,6 +138,40 @@ enum LabEngine {
     RtlCompiled,
     /// The software card.
     Soft,
+}
+
+#[derive(Debug, Args)]
+struct WavesArgs {
+    /// Waves of the core while it works on one packet, every signal by its name in the RustHDL source: FST, for GTKWave or Surfer.
+    /// With the engine rtl, or both with rtl.
+    #[arg(long, value_name = "FILE.fst")]
+    waves: Option<PathBuf>,
+    /// Which packet, counted from 1; `failing`: the first that is dropped, or in which two engines differ.
+    #[arg(long, value_name = "N", default_value = "failing", requires = "waves")]
+    waves_packet: Pick,
+}
+
+impl WavesArgs {
+    /// The request, which only RustHDL's simulator can fulfil.
+    fn request(&self, rtl: bool) -> Result<Option<Arc<Waves>>, Failure> {
+        match &self.waves {
+            Some(_) if !rtl => Err(Failure::Usage(
+                "--waves belongs to RustHDL's simulator: --engine rtl (the compiled core does the same clock by clock)"
+                    .into(),
+            )),
+            Some(path) => Ok(Some(Arc::new(Waves::new(path, self.waves_packet)))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Says what became of a request for waves.
+fn tell_waves(waves: Option<&Arc<Waves>>) {
+    match waves.map(|waves| waves.kept()) {
+        Some(Some(number)) => eprintln!("waves of packet {number} are written"),
+        Some(None) => eprintln!("no waves: no such packet came"),
+        None => {}
+    }
 }
 
 #[derive(Debug, Args)]
@@ -166,6 +206,8 @@ struct ReplayArgs {
     /// Bus width of the compiled core, in bits: 64, 128 or 512 (64 unless given).
     #[arg(long, value_name = "BITS", value_parser = bus_width)]
     width: Option<usize>,
+    #[command(flatten)]
+    waves: WavesArgs,
     /// Be a co-process: JSON lines on standard input and output.
     #[arg(long, conflicts_with_all = ["inputs", "out_dir", "events", "until"])]
     stdio: bool,
@@ -295,6 +337,7 @@ fn carrier(engine: Engine, with: Option<Rtl>) -> Result<Carrier, Failure> {
 fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
     let carrier = carrier(args.engine, args.with)?;
     let width = width_of(args.width, matches!(carrier, Carrier::Compiled | Carrier::BothCompiled))?;
+    let waves = args.waves.request(matches!(carrier, Carrier::Rtl | Carrier::BothRtl))?;
     let wanted = args.linktype.map(|link| match link {
         Link::Ethernet => LinkType::Ethernet,
         Link::Raw => LinkType::Raw,
@@ -304,6 +347,7 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
             link: wanted.unwrap_or(LinkType::Ethernet),
             carrier,
             width,
+            waves,
         };
         let mut make = |path: &std::path::Path, seed| open(&setup, path, seed, 0);
         let mut server = Server::new(&mut make, args.config, args.seed)?;
@@ -350,7 +394,12 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
             return Err(Failure::Usage("--until is too long: virtual time ends in 2116".into()));
         }
     }
-    let setup = Setup { link, carrier, width };
+    let setup = Setup {
+        link,
+        carrier,
+        width,
+        waves: waves.clone(),
+    };
     if !args.json {
         for warning in warnings(&config, link)? {
             anstream::eprintln!("{warning}");
@@ -373,7 +422,10 @@ fn run_replay(args: ReplayArgs) -> Result<(), Failure> {
         until_given: args.until.is_some(),
         interrupted: &|| flag.load(Ordering::Relaxed),
     };
-    let summary = replay(plan, merge, device.as_mut(), outputs, carrier.name()).map_err(stopped)?;
+    let summary = replay(plan, merge, device.as_mut(), outputs, carrier.name());
+    // Those of a packet in which the engines differ are what they were wanted for.
+    tell_waves(waves.as_ref());
+    let summary = summary.map_err(stopped)?;
     let text = if args.json {
         format!("{}\n", summary.to_json())
     } else {
@@ -415,8 +467,16 @@ fn run_lab(args: LabArgs) -> Result<u8, Failure> {
             tap: args.tap,
         },
     };
-    lab::run(&lab::LabOptions {
+    if args.daemon && args.waves.waves.is_some() {
+        return Err(Failure::Usage(
+            "--waves and --daemon: the daemon's card has no waves".into(),
+        ));
+    }
+    let waves = args.waves.request(args.engine == LabEngine::Rtl)?;
+    let code = lab::run(&lab::LabOptions {
         engine,
+        waves: waves.clone(),
+        daemon: args.daemon,
         config: args.config,
         seed: args.seed,
         client_link_mtu: args.client_link_mtu,
@@ -425,7 +485,9 @@ fn run_lab(args: LabArgs) -> Result<u8, Failure> {
         capture: args.capture,
         quiet: args.quiet,
         command: args.command,
-    })
+    });
+    tell_waves(waves.as_ref());
+    code
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is no error.

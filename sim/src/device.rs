@@ -105,6 +105,9 @@ pub enum DeviceFailure {
     /// The simulated card failed.
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    /// The waves that were asked for cannot be written.
+    #[error(transparent)]
+    Waves(#[from] crate::waves::WavesError),
     /// The driver failed.
     #[error("the driver failed: {0}")]
     Driver(String),
@@ -125,6 +128,7 @@ impl DeviceFailure {
             Self::Config(_) => "config",
             Self::ConfigFile { .. } => "file",
             Self::Engine(_) => "engine",
+            Self::Waves(_) => "waves",
             Self::Driver(_) => "driver",
             Self::Difference(_) => "difference",
         }

@@ -12,6 +12,7 @@ mod clear;
 
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nat64_driver::gateway::{Gateway, GatewayError};
@@ -26,6 +27,7 @@ use crate::compiled::Compiled;
 use crate::device::{Device, DeviceFailure, Exception, Output, Sent, Totals};
 use crate::engine::MAX_RX;
 use crate::rtl;
+use crate::waves::{Watched, Waves};
 
 /// Bytes before a bare packet on a card's wire.
 const ETHERNET_HEADER: usize = 14;
@@ -61,7 +63,7 @@ impl Carrier {
 }
 
 /// Choices that stay over resets.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Setup {
     /// What packets look like.
     pub link: LinkType,
@@ -69,11 +71,21 @@ pub struct Setup {
     pub carrier: Carrier,
     /// Bus width of a compiled core, in bits; one of [`nat64_hdl::export::WIDTHS`].
     pub width: usize,
+    /// Waves that are wanted of the RustHDL core.
+    pub waves: Option<Arc<Waves>>,
 }
 
 /// The RustHDL core, for [`SimCard::start`].
 pub fn rtl_factory() -> EngineFactory {
     Box::new(|memory| Ok(rtl::engine(memory)))
+}
+
+/// The RustHDL core, its clocks shown to whoever wants waves.
+fn rtl_with(waves: Option<Arc<Waves>>) -> EngineFactory {
+    match waves {
+        Some(waves) => Box::new(move |memory| Ok(rtl::engine_with_waves(memory, waves))),
+        None => rtl_factory(),
+    }
 }
 
 /// The compiled core of `width` bits, for [`SimCard::start`].
@@ -105,13 +117,17 @@ pub fn open(setup: &Setup, path: &Path, seed: u64, start: u64) -> Result<Box<dyn
             setup.link,
         )))
     };
-    match setup.carrier {
+    let device = match setup.carrier {
         Carrier::Soft => make(None, true),
-        Carrier::Rtl => make(Some(rtl_factory()), false),
+        Carrier::Rtl => make(Some(rtl_with(setup.waves.clone())), false),
         Carrier::Compiled => make(Some(compiled_factory(setup.width)), false),
-        Carrier::BothRtl => both(rtl_factory()),
+        Carrier::BothRtl => both(rtl_with(setup.waves.clone())),
         Carrier::BothCompiled => both(compiled_factory(setup.width)),
-    }
+    }?;
+    Ok(match &setup.waves {
+        Some(waves) => Box::new(Watched::new(device, waves.clone())),
+        None => device,
+    })
 }
 
 /// What a configuration file says that has no effect here, or not the one expected: one text each.

@@ -33,6 +33,7 @@ pub mod serve;
 pub mod stdio;
 pub mod summary;
 pub mod tlp;
+pub mod waves;
 
 /// Names of the ports: what the command line and the output files call port 0 and port 1.
 pub const SIDES: [&str; nat64_layout::PORTS] = ["inside", "outside"];

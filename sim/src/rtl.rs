@@ -3,6 +3,8 @@
 //! A clock is two settlings of the core: one after the inputs changed, one after the edge. Both go on until no signal moves,
 //! and blocks that have settled are not visited.
 
+use std::sync::Arc;
+
 use nat64_driver::HostMemory;
 use nat64_hdl::core::Core64;
 use nat64_hdl::prim::Clocked;
@@ -11,10 +13,12 @@ use rust_hdl::prelude::*;
 
 use crate::engine::Engine;
 use crate::pins::{Beat, Bench, PinEngine, PinsIn, PinsOut};
+use crate::waves::Waves;
 
 /// The core at W = 64 in RustHDL's simulator.
 pub struct Rtl {
     core: Box<Core64>,
+    waves: Option<Arc<Waves>>,
 }
 
 impl Rtl {
@@ -27,13 +31,20 @@ impl Rtl {
         let mut core = Box::<Core64>::default();
         core.connect_all();
         settle(core.as_mut());
-        Self { core }
+        Self { core, waves: None }
     }
 }
 
 /// The bench around [`Rtl`]; DMA goes to `memory`. As [`Rtl::new`], to be called on a thread with a large stack.
 pub fn engine(memory: HostMemory) -> Box<dyn Engine> {
     Box::new(Bench::new(Rtl::new(), memory))
+}
+
+/// The same, whose clocks are shown to `waves`.
+pub fn engine_with_waves(memory: HostMemory, waves: Arc<Waves>) -> Box<dyn Engine> {
+    let mut rtl = Rtl::new();
+    rtl.waves = Some(waves);
+    Box::new(Bench::new(rtl, memory))
 }
 
 macro_rules! drive {
@@ -103,6 +114,9 @@ impl PinEngine for Rtl {
         };
         sample!(core, out, 0, tx0_valid tx0_data tx0_count tx0_first tx0_last tx0_error rx0_ready);
         sample!(core, out, 1, tx1_valid tx1_data tx1_count tx1_first tx1_last tx1_error rx1_ready);
+        if let Some(waves) = &self.waves {
+            waves.clock(core);
+        }
         core.toggle_clock();
         settle(core);
         out
@@ -110,6 +124,8 @@ impl PinEngine for Rtl {
 
     fn reset(&mut self) {
         // The large stack of the engine's thread is still there.
+        let waves = self.waves.take();
         *self = Self::new();
+        self.waves = waves;
     }
 }

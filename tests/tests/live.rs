@@ -6,7 +6,7 @@
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nat64_tests::program::nat64_sim;
+use nat64_tests::program::{nat64_sim, nat64d};
 use serde_json::Value;
 
 const SERVER: &str = "64:ff9b::192.0.2.80";
@@ -331,6 +331,38 @@ fn nothing_outlives_a_lab_that_is_killed() {
     wait(false);
     let names = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
     assert!(!String::from_utf8_lossy(&names.stdout).contains("router6"));
+}
+
+/// The daemon owns the card, and the operator's commands are at the client's prompt.
+#[test]
+fn the_daemon_and_its_command_line_are_in_the_lab() {
+    // Builds both, which the lab looks for beside itself.
+    nat64d();
+    for (engine, name) in [("soft", "soft:inside,outside"), ("rtl-compiled", "sim:rtl-compiled")] {
+        let out = good(
+            &["--daemon", "--quiet", "--engine", engine],
+            &[],
+            "ping -c 3 -i 0.2 -W 5 $SERVER; nat64ctl show services sessions; nat64ctl show chassis card",
+        );
+        assert!(out.contains("3 received, 0% packet loss"), "{engine}: {out}");
+        assert!(
+            out.contains("2001:db8::c6") && out.contains("192.0.2.80"),
+            "{engine}: {out}"
+        );
+        assert!(out.contains(name), "{engine}: {out}");
+    }
+}
+
+/// A configuration that the daemon refuses ends the lab with what it said.
+#[test]
+fn a_configuration_that_the_daemon_refuses_is_told() {
+    nat64d();
+    let file = tempfile::NamedTempFile::with_suffix(".conf").expect("a file");
+    std::fs::write(file.path(), "services { nat { pool p { adress 203.0.113.0/24; } } }\n").expect("written");
+    let path = file.path().display().to_string();
+    let out = lab(&["--daemon", "--engine", "soft", "--config", &path], &[], "true");
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    assert!(text(&out).contains("adress"), "{}", text(&out));
 }
 
 #[test]

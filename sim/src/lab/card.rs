@@ -17,6 +17,7 @@ use nat64_host::soft::sys::{self, Event, Tap};
 use nat64_host::soft::vnet::{Vnet, VNET_HEADER};
 use nat64_layout::{Reason, MIN_FRAME};
 
+use super::daemon::Daemon;
 use super::net::{Network, PORTS};
 use super::{LabEngine, LabError, LabOptions};
 use crate::device::{Device, DeviceFailure, Output, Totals};
@@ -38,6 +39,7 @@ pub struct Running {
 }
 
 enum Kind {
+    Daemon(Daemon),
     Soft(SoftCard),
     Device {
         stop: Arc<AtomicBool>,
@@ -69,6 +71,10 @@ impl Running {
                 path
             }
         };
+        if options.daemon {
+            let kind = Kind::Daemon(Daemon::start(options.engine, &path)?);
+            return Ok(Self { kind, _file: file });
+        }
         let carrier = match options.engine {
             LabEngine::Rtl => Carrier::Rtl,
             LabEngine::Compiled => Carrier::Compiled,
@@ -90,6 +96,7 @@ impl Running {
             let _ = writeln!(text, "{line}");
         };
         match self.kind {
+            Kind::Daemon(daemon) => return Ok(daemon.stop()?),
             Kind::Soft(card) => {
                 let workers = card
                     .ask_all(|worker| {
@@ -174,13 +181,14 @@ fn device(path: PathBuf, options: &LabOptions, carrier: Carrier, taps: [Tap; 2])
     let stop = Arc::new(AtomicBool::new(false));
     let event = Arc::new(Event::new().map_err(io(&path))?);
     let (ready, started) = sync_channel(1);
-    let (seed, capture) = (options.seed, options.capture.clone());
+    let (seed, capture, waves) = (options.seed, options.capture.clone(), options.waves.clone());
     let (stopped, waker) = (stop.clone(), event.clone());
     let thread = std::thread::spawn(move || {
         let setup = Setup {
             link: LinkType::Ethernet,
             carrier,
             width: crate::compiled::WIDTH,
+            waves,
         };
         // Devices stay in the thread that makes them.
         let made = open(&setup, &path, seed, 0)

@@ -14,6 +14,7 @@
 //! that only the lab sees.
 
 mod card;
+mod daemon;
 mod net;
 
 use std::os::unix::process::CommandExt;
@@ -51,6 +52,8 @@ pub enum LabEngine {
 pub struct LabOptions {
     /// What carries the packets.
     pub engine: LabEngine,
+    /// `nat64d` owns the card, and `nat64ctl` speaks with it from every namespace; otherwise the card is in this program.
+    pub daemon: bool,
     /// Configuration; the worked example unless given.
     pub config: Option<PathBuf>,
     /// Seed of everything random.
@@ -63,6 +66,8 @@ pub struct LabOptions {
     pub server: Vec<String>,
     /// Directory for captures of both sides.
     pub capture: Option<PathBuf>,
+    /// Waves of a packet in the RustHDL core.
+    pub waves: Option<std::sync::Arc<crate::waves::Waves>>,
     /// No summary at the end.
     pub quiet: bool,
     /// Command for the client's namespace; a shell when empty.
@@ -87,6 +92,14 @@ pub enum LabError {
          `kernel.apparmor_restrict_unprivileged_userns`)"
     )]
     Rights(String),
+    /// The daemon ended before it was ready, or refused the configuration.
+    #[error("{what}: {said}")]
+    Daemon {
+        /// What was tried.
+        what: String,
+        /// What the program wrote.
+        said: String,
+    },
     /// A command that builds the network failed.
     #[error("`{command}` failed: {said}")]
     Step {
@@ -139,7 +152,7 @@ pub fn run(options: &LabOptions) -> Result<u8, Failure> {
         )?);
     }
     let result = if options.command.is_empty() {
-        shell()
+        shell(options.daemon)
     } else {
         spawn("client", &options.command, Stdio::inherit()).and_then(|mut child| {
             child.wait().map_err(|source| LabError::Run {
@@ -176,6 +189,7 @@ fn spawn(namespace: &str, command: &[String], input: Stdio) -> Result<std::proce
         .args(command)
         .env("SERVER", SERVER.1)
         .env("SERVER4", SERVER.0)
+        .env("PATH", daemon::search_path())
         .env_remove(INSIDE)
         .stdin(input)
         .spawn()
@@ -185,18 +199,22 @@ fn spawn(namespace: &str, command: &[String], input: Stdio) -> Result<std::proce
         })
 }
 
-fn shell() -> Result<ExitStatus, LabError> {
+fn shell(daemon: bool) -> Result<ExitStatus, LabError> {
     eprintln!(
         "You are the client ({CLIENT}); the server {} is {} here ($SERVER).\n\
          `ip netns exec server COMMAND` runs something there. Leave with `exit`.",
         SERVER.0, SERVER.1
     );
+    if daemon {
+        eprintln!("`nat64ctl` looks at the gateway and configures it.");
+    }
     let shell = ["bash", "--norc", "-i"].map(String::from);
     let mut child = Command::new("ip")
         .args(["netns", "exec", "client"])
         .args(&shell)
         .env("SERVER", SERVER.1)
         .env("SERVER4", SERVER.0)
+        .env("PATH", daemon::search_path())
         .env("PS1", "nat64 client \\w \\$ ")
         .env_remove(INSIDE)
         .spawn()

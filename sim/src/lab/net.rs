@@ -76,6 +76,8 @@ impl Network {
                 let _ = run("sysctl -qw net.ipv6.conf.inside.disable_ipv6=1 net.ipv6.conf.outside.disable_ipv6=1");
             }
             LabEngine::Soft { .. } if options.capture.is_none() => {}
+            // The daemon makes them.
+            _ if options.daemon => {}
             _ => {
                 let open = |name: &str| {
                     Tap::open(name, true, false, false).map_err(|source| LabError::Tap {
