@@ -26,6 +26,17 @@ use crate::run::{Error, Step};
 pub const INSIDE: &str = "NAT64_BENCH";
 /// The prefix all contenders use; Tayga refuses documentation addresses under the well-known one.
 const SERVER: &str = "2001:db8:64::192.0.2.80";
+/// Connections that are set up for the rate, by [`CONNECT`].
+const CONNECTIONS: u64 = 60_000;
+/// One datagram of 64 bytes (IPv6) to each of as many ports: each is the first of a connection. A hundred at a time, with a breath between
+/// them that a burst does not overrun the receiver's ring.
+const CONNECT: &str = "
+import socket, sys, time
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+for port in range(2000, 2000 + int(sys.argv[2])):
+    s.sendto(bytes(16), (sys.argv[1], port))
+    if port % 100 == 0: time.sleep(0.0005)
+";
 /// Packets a ping sends for the latencies.
 const PINGS: usize = 500;
 
@@ -215,6 +226,27 @@ impl Gateway {
         Ok((report, used))
     }
 
+    /// Microseconds of processor time for a connection whose first packet got through, interfaces and all; nothing for a
+    /// gateway that keeps no state.
+    fn connect(&self) -> Result<Option<f64>, Error> {
+        if self.name != "soft" {
+            return Ok(None);
+        }
+        let arrived = || -> Result<u64, Error> {
+            let text = sh("ip netns exec server cat /sys/class/net/eth0/statistics/rx_packets")?;
+            text.trim().parse().map_err(|_| failed(format!("rx_packets is {text}")))
+        };
+        let (before, packets) = (self.time()?, arrived()?);
+        sh(&format!(
+            "ip netns exec client python3 -c '{CONNECT}' {SERVER} {CONNECTIONS}; sleep 0.5"
+        ))?;
+        let (used, through) = (self.time()? - before, arrived()? - packets);
+        if through < CONNECTIONS / 2 {
+            return Err(failed(format!("of {CONNECTIONS} connections {through} got through")));
+        }
+        Ok(Some(used * 1e6 / through as f64))
+    }
+
     fn measure(&self, seconds: u32) -> Result<Value, Error> {
         let number = |v: &Value| v.as_f64().unwrap_or(0.0);
         let (tcp, used) = self.iperf(&format!("-t {seconds}"))?;
@@ -223,6 +255,7 @@ impl Gateway {
         let (udp, udp_used) = self.iperf(&format!("-t {seconds} -u -l 64 -b 50M"))?;
         let sent = number(&udp["end"]["sum"]["packets"]);
         let lost = number(&udp["end"]["sum"]["lost_packets"]);
+        let set_up = self.connect()?;
         let pings = sh(&format!("ip netns exec client ping -i 0.002 -c {PINGS} {SERVER}"))?;
         let mut times: Vec<f64> = pings
             .lines()
@@ -236,6 +269,7 @@ impl Gateway {
             "udp_sent": sent,
             "udp_lost": lost,
             "udp_us_per_packet": udp_used * 1e6 / (sent - lost).max(1.0),
+            "setup_us": set_up,
             "rtt_p50_us": rank(0.5),
             "rtt_p99_us": rank(0.99),
         }))
