@@ -22,7 +22,7 @@ use super::sys::{self, Event};
 /// Frames a second from which on a worker naps between rounds.
 const MODERATED: f64 = 40_000.0;
 /// A nap.
-const NAP: Duration = Duration::from_micros(50);
+const NAP: Duration = Duration::from_micros(100);
 /// Time over which frames are counted for their rate.
 const RATE_WINDOW: Duration = Duration::from_millis(5);
 

@@ -6,8 +6,12 @@
 //!
 //! What the kernel then does for each packet (a buffer, a route, a queue, a wake-up) it does once; whoever needs single
 //! datagrams at last, a socket or a network card, cuts them apart again and gets the same ones: equal headers, one length
-//! (the last may be shorter), consecutive identifications in IPv4, checksums that are made when they are sent. The translator
-//! gives identifications in no order, so today it is datagrams toward IPv6 that are joined. Only datagrams whose checksum was left to the kernel are joined, so that none is made right that was wrong.
+//! (the last may be shorter), checksums that are made when they are sent. Only datagrams whose checksum was left to the kernel are
+//! joined, so that none is made right that was wrong.
+//!
+//! In IPv4 the kernel counts the Identification on from the first datagram's. That one is of the translator's generator (RFC 7915
+//! section 5.1; no packet with a Fragment header comes here), and the next ones are as good as what the generator gave them: unlike
+//! those before, and unlike what a stranger can know.
 
 use super::super::offload::Shape;
 use super::super::vnet::VNET_HEADER;
@@ -30,21 +34,11 @@ pub(super) struct Open {
     shape: Shape,
     size: usize,
     count: u16,
-    ident: u16,
 }
 
 /// Whether a payload is one that is joined; there is no super-segment of nothing.
 pub(super) const fn takes(payload: usize) -> bool {
     0 < payload && payload <= LONGEST
-}
-
-/// The IPv4 identification; 0 for IPv6.
-fn ident(shape: &Shape, packet: &[u8]) -> u16 {
-    if shape.six {
-        0
-    } else {
-        u16::from_be_bytes([packet[4], packet[5]])
-    }
 }
 
 /// Whether two datagrams differ in nothing but length, identification and checksums.
@@ -76,10 +70,9 @@ impl Tx {
         }
         let (before, new) = self.heads.split_at(start);
         let old = &before[open.start..];
-        let follows = shape.six || ident(shape, &new[header..]) == open.ident.wrapping_add(open.count);
         let alike =
             old[VNET_HEADER..header] == new[VNET_HEADER..header] && alike(shape, &old[header..], &new[header..]);
-        if !(follows && alike) {
+        if !alike {
             return false;
         }
         self.heads.copy_within(start + header + shape.headers.., start);
@@ -120,7 +113,6 @@ impl Tx {
             shape: *shape,
             size: packet.len() - shape.headers,
             count: 1,
-            ident: ident(shape, packet),
         });
     }
 }

@@ -733,14 +733,21 @@ fn datagrams_that_leave_joined_are_those_that_would_leave_alone() {
             };
             sent.iter().flat_map(of).collect()
         };
-        let (one_list, other_list) = (list(&one), list(&other));
-        assert!(one_list == other_list, "round {round}");
+        let (mut one_list, mut other_list) = (list(&one), list(&other));
         other_list.iter().for_each(|(_, packet)| drop(read(packet)));
+        // The kernel counts identifications on from the first one's, which is the generator's.
+        for (_, packet) in one_list.iter_mut().chain(&mut other_list) {
+            if packet[0] >> 4 == 4 {
+                packet[4..6].fill(0);
+                packet[10..12].fill(0);
+            }
+        }
+        assert!(one_list == other_list, "round {round}");
         frames_joined += one.len() - other.len();
     }
     let (stats, joined) = (together.cores[0].soft_stats(), together.cores[0].soft_stats().joined);
     assert_eq!(joined, frames_joined as u64);
-    assert!(joined > 2000, "{joined}");
+    assert!(joined > 4000, "{joined}");
     let before = alone.cores[0].soft_stats();
     assert_eq!(
         (stats.packets_out, stats.bytes_out),
