@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nat64_host::api::system::{LogLine, Severity};
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
@@ -22,6 +23,10 @@ struct Service {
 
 impl Service {
     fn start(folder: &Path, card: &str) -> Self {
+        Self::start_with(folder, card, &[])
+    }
+
+    fn start_with(folder: &Path, card: &str, more: &[&str]) -> Self {
         let path = folder.join("notify");
         let notify = UnixDatagram::bind(&path).expect("a socket");
         notify.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -31,6 +36,7 @@ impl Service {
             .arg(folder.join("config"))
             .arg("--run")
             .arg(folder.join("run"))
+            .args(more)
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "400000")
             .stdin(Stdio::null())
@@ -169,22 +175,126 @@ fn what_cannot_start_says_why() {
 }
 
 #[test]
-fn the_unit_file_is_right() {
+fn the_log_is_structured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = || std::fs::read_to_string(folder.path().join("log")).expect("a log");
+    // As JSON: every line is what `show log` gives, facts are fields.
+    let mut service = Service::start_with(
+        folder.path(),
+        "soft:eth1,eth2",
+        &["--log-format", "json", "--log", "debug"],
+    );
+    service.until("READY");
+    service.signal(Signal::SIGTERM);
+    assert!(service.process.wait().expect("it ends").success());
+    let lines: Vec<LogLine> = log()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let dropped = lines
+        .iter()
+        .find(|line| line.message == "privileges dropped")
+        .expect("it says so");
+    assert_eq!(dropped.severity, Severity::Info);
+    assert_eq!(dropped.target, "nat64d");
+    assert!(
+        dropped.fields.contains_key("capabilities") && dropped.fields.contains_key("landlock"),
+        "{dropped:?}"
+    );
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 - dropped.time;
+    assert!(age < 10 * PATIENCE.as_millis() as u64, "{dropped:?}");
+    assert!(lines.is_sorted_by_key(|line| line.time / 1000), "{lines:?}");
+    // A daemon that does not start says so in the same form.
+    let failed = Command::new(env!("CARGO_BIN_EXE_nat64d"))
+        .args([
+            "--log-format",
+            "json",
+            "--keep-privileges",
+            "--card",
+            "soft",
+            "--folder",
+        ])
+        .arg(folder.path().join("log"))
+        .arg("--run")
+        .arg(folder.path().join("run"))
+        .output()
+        .expect("it starts");
+    assert_eq!(failed.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&failed.stderr);
+    let last: LogLine = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(
+        (last.severity, last.message.as_str()),
+        (Severity::Error, "nat64d did not start")
+    );
+    assert!(last.fields.contains_key("error"), "{last:?}");
+    // As text: the same facts as `name=value`.
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::start(folder.path(), "soft:eth1,eth2");
+    service.until("READY");
+    let text = std::fs::read_to_string(folder.path().join("log")).expect("a log");
+    let line = text
+        .lines()
+        .find(|line| line.contains("privileges dropped"))
+        .expect("it says so");
+    assert!(
+        line.contains(" INFO ") && line.contains("capabilities=") && line.contains("landlock="),
+        "{line}"
+    );
+}
+
+/// The unit file in a folder of its own, for the program that is tested: none is installed where the tests run.
+fn unit(folder: &Path) -> PathBuf {
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/nat64d.service");
     let text = std::fs::read_to_string(unit).unwrap();
-    // The program is not installed where the tests run.
     let here = text.replace("/usr/sbin/nat64d", env!("CARGO_BIN_EXE_nat64d"));
     assert!(here != text);
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("nat64d.service");
+    let file = folder.join("nat64d.service");
     std::fs::write(&file, here).unwrap();
+    file
+}
+
+fn systemd_analyze(arguments: &[&str], file: &Path) -> (bool, String) {
     let output = Command::new("systemd-analyze")
-        .args(["verify", "--man=no"])
-        .arg(&file)
+        .args(arguments)
+        .arg(file)
         .output()
         .expect("systemd-analyze runs; `cargo xtask setup` installs it");
     let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    (output.status.success(), said)
+}
+
+/// What `systemd-analyze security` may find at most, in tenths of its points: 0 is all closed, 100 nothing. systemd 252 finds
+/// 26: root with the capabilities of a card, the network, devices.
+const EXPOSURE: &str = "30";
+
+#[test]
+fn the_unit_is_closed_but_for_what_a_card_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = unit(dir.path());
+    let threshold = format!("--threshold={EXPOSURE}");
+    let (good, said) = systemd_analyze(&["security", "--no-pager", "--offline=yes", &threshold], &file);
+    assert!(good && said.contains("Overall exposure level"), "{said}");
+    // It can fail: the same unit without its lines about it.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let open: String = text
+        .lines()
+        .filter(|line| {
+            !["Protect", "Restrict", "SystemCall", "Capability"]
+                .iter()
+                .any(|word| line.starts_with(word))
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&file, open).unwrap();
+    let (good, said) = systemd_analyze(&["security", "--no-pager", "--offline=yes", &threshold], &file);
+    assert!(!good && said.contains("Overall exposure level"), "{said}");
+}
+
+#[test]
+fn the_unit_file_is_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let (good, said) = systemd_analyze(&["verify", "--man=no"], &unit(dir.path()));
     // Units of the machine are none of ours.
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("nat64d")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{said}");
+    assert!(good && ours.is_empty(), "{said}");
 }

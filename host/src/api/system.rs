@@ -114,6 +114,9 @@ pub struct LogQuery {
     /// Only this severity and worse; none: `info`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
+    /// Only the newest so many of those kept; none: all. The cursor of a page goes on to the newest line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest: Option<usize>,
 }
 
 /// A line of the daemon's log.

@@ -15,6 +15,7 @@ use nat64_host::config::{Device, MAX_WORKERS};
 use nat64_host::daemon::access::Access;
 use nat64_host::daemon::cards::{CardSetOptions, Given, Location};
 use nat64_host::daemon::descriptors::DescriptorStore;
+use nat64_host::daemon::journal::LogFormat;
 use nat64_host::daemon::opening::OpenOptions;
 use nat64_host::daemon::server::Limits;
 use nat64_host::daemon::service::{Options, Running, Stored};
@@ -95,6 +96,16 @@ struct Arguments {
     /// What is logged: error, warn, info, debug, or a filter as RUST_LOG takes it.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: String,
+    /// Form of the log: text (to the journal under systemd, else to standard error), or one JSON object a line, as `show log`
+    /// gives them, on standard error.
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    log_format: LogFormat,
 }
 
 fn octal(text: &str) -> Result<u32, String> {
@@ -135,7 +146,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let log = match journal::start(&arguments.log) {
+    let log = match journal::start(&arguments.log, arguments.log_format) {
         Ok(log) => log,
         Err(error) => {
             eprintln!("error: {error}");

@@ -1,6 +1,6 @@
 //! Tests of the parser and of completion.
 
-use super::super::grammar::Action;
+use super::super::grammar::{Action, Purpose, GROUPS};
 use super::*;
 
 struct Fixture;

@@ -4,9 +4,10 @@ use std::net::Ipv4Addr;
 
 use nat64_driver::neigh::Neighbours;
 use nat64_driver::GatewayConfig;
-use nat64_xlate::{DrainError, Draining, Nat64};
+use nat64_xlate::{BindingKey, DrainError, Draining, Nat64, SessionId, SessionInfo};
 
-use super::dataplane::{Block, Bounds, Cursor, DataplaneError, Deterministic, NeighbourRow};
+use super::dataplane::{Block, Bounds, Cursor, DataplaneError, Deterministic, MappingRow, NeighbourRow, SessionRow};
+use super::filter::{BoundMappingMatch, BoundSessionMatch};
 
 /// A configuration with nothing in it, for answers before the first one.
 pub fn no_config() -> GatewayConfig {
@@ -20,6 +21,67 @@ pub fn no_config() -> GatewayConfig {
         units: Vec::new(),
         xlate: nat64_xlate::Config::default(),
     }
+}
+
+/// A page of sessions from place `start` of the table on: those that match, and where it goes on. Rows are cut where
+/// `bounds.rows` is reached. `scratch` is overwritten.
+pub fn sessions(
+    nat: &Nat64,
+    worker: u16,
+    start: u32,
+    filter: &BoundSessionMatch<'_>,
+    bounds: Bounds,
+    in_card: impl Fn(SessionId) -> bool,
+    scratch: &mut Vec<SessionInfo>,
+) -> (Vec<SessionRow>, Option<u32>) {
+    scratch.clear();
+    let places = u32::try_from(bounds.scan).unwrap_or(u32::MAX);
+    let next = nat.session_page(start, places, scratch);
+    let mut rows = Vec::new();
+    for info in scratch {
+        let in_card = in_card(info.flow.id);
+        if !filter.matches(info, in_card) {
+            continue;
+        }
+        if rows.len() >= bounds.rows {
+            // This one comes first next time.
+            return (rows, Some(info.flow.id.slot));
+        }
+        rows.push(SessionRow {
+            info: *info,
+            worker,
+            in_card,
+            card: None,
+        });
+    }
+    (rows, next)
+}
+
+/// A page of mappings from place `start` of the table on: those that match, and where it goes on.
+pub fn mappings(
+    nat: &Nat64,
+    worker: u16,
+    start: u32,
+    filter: &BoundMappingMatch<'_>,
+    bounds: Bounds,
+) -> (Vec<MappingRow>, Option<u32>) {
+    // Bindings do not tell their place in the table, so a page has no more places than rows may come of it.
+    let places = u32::try_from(bounds.scan.min(bounds.rows)).unwrap_or(u32::MAX);
+    let mut page = Vec::new();
+    let next = nat.bib_page(start, places, &mut page);
+    let matching = page.into_iter().filter(|info| filter.matches(info));
+    (matching.map(|info| MappingRow { info, worker }).collect(), next)
+}
+
+/// What a translator takes to end the sessions of a page.
+pub fn session_ids(rows: &[SessionRow]) -> Vec<SessionId> {
+    rows.iter().map(|row| row.info.flow.id).collect()
+}
+
+/// What a translator takes to remove the mappings of a page.
+pub fn binding_keys(rows: &[MappingRow]) -> Vec<BindingKey> {
+    let key = |row: &MappingRow| (row.info.service_set, row.info.protocol, row.info.pool);
+    rows.iter().map(key).collect()
 }
 
 /// A page of neighbours, and where it goes on.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nat64_driver::gateway::CardShare as DriverShare;
 use nat64_driver::{Adopted, Card, Gateway, GatewayConfig, GatewayError, Reopened, Reopener};
 use nat64_layout::{Protocol, Reason, ABI_HASH};
-use nat64_xlate::{BibInfo, BindingKey, Event, ReconfigureReport, SessionId, SessionInfo, Time};
+use nat64_xlate::{Event, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use super::dataplane::{
     Block, Bounds, CardConfig, CardShare, Counters, Cursor, Dataplane, DataplaneError, Deterministic, HardwareIdentity,
@@ -62,7 +62,6 @@ pub struct GatewayDataplane {
     clock: Clock,
     not_kept: u64,
     page: Vec<SessionInfo>,
-    bibs: Vec<BibInfo>,
     /// Where what a restart needs is kept.
     memory: Option<MemoryFile>,
     /// A card that runs and may be taken over with its sessions, until the first configuration.
@@ -276,7 +275,6 @@ impl GatewayDataplane {
             clock: Clock::new(base),
             not_kept: 0,
             page: Vec::new(),
-            bibs: Vec::new(),
             memory: None,
             takeover: None,
             adopted: false,
@@ -419,48 +417,27 @@ impl GatewayDataplane {
         }
     }
 
-    /// A page of sessions: those that match, and where it goes on. Rows are cut where `bounds.rows` is reached.
+    /// A page of sessions: those that match, and where it goes on.
     fn session_rows(&mut self, from: Cursor, filter: &SessionMatch, bounds: Bounds) -> Slice<SessionRow> {
         let mut slice = self.empty_slice();
-        let Some(gateway) = &self.gateway else { return slice };
-        let bound = filter.bind(gateway.config());
-        self.page.clear();
-        let Ok(start) = u32::try_from(from) else { return slice };
-        let places = u32::try_from(bounds.scan).unwrap_or(u32::MAX);
-        let next = gateway.translator().session_page(start, places, &mut self.page);
-        slice.next = next.map(Cursor::from);
-        for info in &self.page {
-            let in_card = gateway.is_installed(info.flow.id);
-            if !bound.matches(info, in_card) {
-                continue;
-            }
-            if slice.rows.len() >= bounds.rows {
-                // This one comes first next time.
-                slice.next = Some(info.flow.id.slot.into());
-                break;
-            }
-            slice.rows.push(SessionRow {
-                info: *info,
-                worker: 0,
-                in_card,
-                card: None,
-            });
-        }
+        let (Some(gateway), Ok(start)) = (&self.gateway, u32::try_from(from)) else {
+            return slice;
+        };
+        let (nat, bound) = (gateway.translator(), filter.bind(gateway.config()));
+        let in_card = |id| gateway.is_installed(id);
+        let (rows, next) = answers::sessions(nat, 0, start, &bound, bounds, in_card, &mut self.page);
+        (slice.rows, slice.next) = (rows, next.map(Cursor::from));
         slice
     }
 
     fn mapping_rows(&mut self, from: Cursor, filter: &MappingMatch, bounds: Bounds) -> Slice<MappingRow> {
         let mut slice = self.empty_slice();
-        let Some(gateway) = &self.gateway else { return slice };
+        let (Some(gateway), Ok(start)) = (&self.gateway, u32::try_from(from)) else {
+            return slice;
+        };
         let bound = filter.bind(gateway.config());
-        let Ok(start) = u32::try_from(from) else { return slice };
-        // Bindings do not tell their place in the table, so a page has no more places than rows may come of it.
-        let places = u32::try_from(bounds.scan.min(bounds.rows)).unwrap_or(u32::MAX);
-        self.bibs.clear();
-        let next = gateway.translator().bib_page(start, places, &mut self.bibs);
-        slice.next = next.map(Cursor::from);
-        let rows = self.bibs.iter().filter(|info| bound.matches(info));
-        slice.rows.extend(rows.map(|&info| MappingRow { info, worker: 0 }));
+        let (rows, next) = answers::mappings(gateway.translator(), 0, start, &bound, bounds);
+        (slice.rows, slice.next) = (rows, next.map(Cursor::from));
         slice
     }
 }
@@ -609,7 +586,7 @@ impl Dataplane for GatewayDataplane {
         bounds: Bounds,
     ) -> Result<Slice<SessionRow>, DataplaneError> {
         let slice = self.session_rows(from, filter, bounds);
-        let ids: Vec<SessionId> = slice.rows.iter().map(|row| row.info.flow.id).collect();
+        let ids = answers::session_ids(&slice.rows);
         if !ids.is_empty() {
             self.drive(|gateway, now| gateway.close_sessions(now, &ids))?;
             self.send_output();
@@ -633,11 +610,7 @@ impl Dataplane for GatewayDataplane {
         bounds: Bounds,
     ) -> Result<Slice<MappingRow>, DataplaneError> {
         let slice = self.mapping_rows(from, filter, bounds);
-        let keys: Vec<BindingKey> = slice
-            .rows
-            .iter()
-            .map(|row| (row.info.service_set, row.info.protocol, row.info.pool))
-            .collect();
+        let keys = answers::binding_keys(&slice.rows);
         if !keys.is_empty() {
             self.drive(|gateway, now| gateway.close_bindings(now, &keys))?;
             self.send_output();

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -50,6 +51,19 @@ impl LogBuffer {
             kept.first += 1;
         }
         kept.lines.push_back(line);
+    }
+
+    /// Number from which on there are `count` lines of a severity or worse, or all that are kept.
+    pub fn newest(&self, severity: Severity, count: usize) -> u64 {
+        let kept = self.kept();
+        let newest_first = kept.lines.iter().enumerate().rev();
+        let mut matching = newest_first.filter(|(_, line)| line.severity <= severity);
+        match count.checked_sub(1) {
+            None => kept.first + kept.lines.len() as u64,
+            Some(before) => matching
+                .nth(before)
+                .map_or(kept.first, |(index, _)| kept.first + index as u64),
+        }
     }
 
     /// Lines of a severity or worse from number `from` on, oldest first, and the number to go on with.
@@ -119,41 +133,69 @@ impl Visit for Fields {
     }
 }
 
-impl<S: Subscriber> Layer<S> for LogBuffer {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let severity = match *event.metadata().level() {
-            Level::ERROR => Severity::Error,
-            Level::WARN => Severity::Warning,
-            Level::INFO => Severity::Info,
-            _ => Severity::Debug,
-        };
-        self.push(LogLine {
-            time: unix_milliseconds(SystemTime::now()),
-            severity,
-            target: event.metadata().target().into(),
-            message: fields.message,
-            fields: fields.fields,
-        });
+fn line_of(event: &tracing::Event<'_>) -> LogLine {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    let severity = match *event.metadata().level() {
+        Level::ERROR => Severity::Error,
+        Level::WARN => Severity::Warning,
+        Level::INFO => Severity::Info,
+        _ => Severity::Debug,
+    };
+    LogLine {
+        time: unix_milliseconds(SystemTime::now()),
+        severity,
+        target: event.metadata().target().into(),
+        message: fields.message,
+        fields: fields.fields,
     }
 }
 
-/// Starts logging: to the journal when the daemon runs under it (`JOURNAL_STREAM`), else to standard error. `level` is a
-/// filter as of `RUST_LOG`: `info`, `debug`, `nat64_host=debug,warn`.
+impl<S: Subscriber> Layer<S> for LogBuffer {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        self.push(line_of(event));
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// To the journal, with its fields, when the daemon runs under it (`JOURNAL_STREAM`); else a line of text on standard
+    /// error: time, severity, part, message, `name=value` fields.
+    #[default]
+    Text,
+    /// A JSON object on each line of standard error: what `show log` gives as JSON ([`LogLine`]).
+    Json,
+}
+
+/// [`LogFormat::Json`].
+struct JsonLines;
+
+impl<S: Subscriber> Layer<S> for JsonLines {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if let Ok(mut line) = serde_json::to_vec(&line_of(event)) {
+            line.push(b'\n');
+            // A log that cannot be written has nowhere to say so; `show log` still has the line.
+            let _ = std::io::stderr().lock().write_all(&line);
+        }
+    }
+}
+
+/// Starts logging. `level` is a filter as of `RUST_LOG`: `info`, `debug`, `nat64_host=debug,warn`.
 ///
 /// # Errors
 /// The filter cannot be read, or logging was started before.
-pub fn start(level: &str) -> Result<LogBuffer, String> {
+pub fn start(level: &str, format: LogFormat) -> Result<LogBuffer, String> {
     let bad = |error: &dyn std::fmt::Display| format!("log level `{level}`: {error}");
     // The crate under the driver logs as errors what the driver tells itself when it is one.
     let quiet = "vfio_ioctls=off".parse().map_err(|error| bad(&error))?;
     let filter = EnvFilter::try_new(level).map_err(|error| bad(&error))?;
     let filter = filter.add_directive(quiet);
     let buffer = LogBuffer::default();
-    let under_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let json = (format == LogFormat::Json).then_some(JsonLines);
+    let under_journal = json.is_none() && std::env::var_os("JOURNAL_STREAM").is_some();
     let journal = under_journal.then(tracing_journald::layer).and_then(Result::ok);
-    let stderr = journal.is_none().then(|| {
+    let stderr = (json.is_none() && journal.is_none()).then(|| {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
@@ -162,6 +204,7 @@ pub fn start(level: &str) -> Result<LogBuffer, String> {
         .with(filter)
         .with(buffer.clone())
         .with(journal)
+        .with(json)
         .with(stderr)
         .try_init()
         .map_err(|error| error.to_string())?;
@@ -193,6 +236,17 @@ mod tests {
         let (odd, _) = buffer.page(0, Severity::Warning, 10);
         assert_eq!(odd.len(), 1);
         assert_eq!(odd[0].fields["card"], "card0");
+        for count in [0, 1, 2, 50, LINES, 2 * LINES] {
+            for severity in [Severity::Warning, Severity::Info, Severity::Debug] {
+                let (all, _) = buffer.page(0, severity, usize::MAX);
+                let (newest, _) = buffer.page(buffer.newest(severity, count), severity, usize::MAX);
+                assert_eq!(
+                    newest,
+                    all[all.len() - count.min(all.len())..],
+                    "{count} of {severity:?}"
+                );
+            }
+        }
         let (all, _) = buffer.page(0, Severity::Debug, usize::MAX);
         assert_eq!(all.last().unwrap().message.len(), TEXT);
     }

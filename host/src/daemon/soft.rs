@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nat64_driver::{Gateway, GatewayStats};
 use nat64_layout::{Protocol, PORTS};
-use nat64_xlate::{BibInfo, BindingKey, Event, Nat64, ReconfigureReport, SessionId, SessionInfo, Stats, Time};
+use nat64_xlate::{Event, Nat64, ReconfigureReport, Stats, Time};
 
 use super::dataplane::{
     Block, Bounds, CardConfig, Counters, Cursor, Dataplane, DataplaneError, Deterministic, Identity, MappingRow,
@@ -191,53 +191,6 @@ impl SoftDataplane {
         Ok(())
     }
 
-    /// Sessions of one worker from a place on: those that match, and the place to go on.
-    fn session_rows(
-        &self,
-        worker: usize,
-        start: u32,
-        filter: &SessionMatch,
-        bounds: Bounds,
-    ) -> Result<(Vec<SessionInfo>, Option<u32>), DataplaneError> {
-        let filter = filter.clone();
-        let rows = self.running()?.ask(worker, move |worker| {
-            let core = worker.core();
-            let bound = filter.bind(core.config());
-            let mut page = Vec::new();
-            let places = u32::try_from(bounds.scan).unwrap_or(u32::MAX);
-            let mut next = core.translator().session_page(start, places, &mut page);
-            page.retain(|info| bound.matches(info, false));
-            if let Some(more) = page.get(bounds.rows) {
-                // This one comes first next time.
-                next = Some(more.flow.id.slot);
-                page.truncate(bounds.rows);
-            }
-            (page, next)
-        })?;
-        Ok(rows)
-    }
-
-    fn mapping_rows(
-        &self,
-        worker: usize,
-        start: u32,
-        filter: &MappingMatch,
-        bounds: Bounds,
-    ) -> Result<(Vec<BibInfo>, Option<u32>), DataplaneError> {
-        let filter = filter.clone();
-        let rows = self.running()?.ask(worker, move |worker| {
-            let core = worker.core();
-            let bound = filter.bind(core.config());
-            let mut page = Vec::new();
-            // Bindings do not tell their place in the table, so a page has no more places than rows may come of it.
-            let places = u32::try_from(bounds.scan.min(bounds.rows)).unwrap_or(u32::MAX);
-            let next = core.translator().bib_page(start, places, &mut page);
-            page.retain(|info| bound.matches(info));
-            (page, next)
-        })?;
-        Ok(rows)
-    }
-
     /// Where a listing goes on: in the same worker, or with the next one.
     fn onward(&self, worker: usize, next: Option<u32>) -> Option<Cursor> {
         let workers = self.card.as_ref().map_or(0, SoftCard::workers);
@@ -368,14 +321,13 @@ impl Dataplane for SoftDataplane {
         let Some((worker, start)) = self.start(from) else {
             return Ok(self.slice(Vec::new(), None));
         };
-        let (rows, next) = self.session_rows(worker, start, filter, bounds)?;
-        let rows = rows.into_iter().map(|info| SessionRow {
-            info,
-            worker: worker as u16,
-            in_card: false,
-            card: None,
-        });
-        Ok(self.slice(rows.collect(), self.onward(worker, next)))
+        let filter = filter.clone();
+        let (rows, next) = self.running()?.ask(worker, move |asked| {
+            let (core, mut scratch) = (asked.core(), Vec::new());
+            let (nat, bound) = (core.translator(), filter.bind(core.config()));
+            answers::sessions(nat, worker as u16, start, &bound, bounds, |_| false, &mut scratch)
+        })?;
+        Ok(self.slice(rows, self.onward(worker, next)))
     }
 
     fn clear_sessions(
@@ -385,7 +337,7 @@ impl Dataplane for SoftDataplane {
         bounds: Bounds,
     ) -> Result<Slice<SessionRow>, DataplaneError> {
         let slice = self.sessions(from, filter, bounds)?;
-        let ids: Vec<SessionId> = slice.rows.iter().map(|row| row.info.flow.id).collect();
+        let ids = answers::session_ids(&slice.rows);
         if let Some(worker) = slice.rows.first().map(|row| usize::from(row.worker)) {
             let now = slice.now;
             self.running()?.ask(worker, move |worker| {
@@ -405,12 +357,13 @@ impl Dataplane for SoftDataplane {
         let Some((worker, start)) = self.start(from) else {
             return Ok(self.slice(Vec::new(), None));
         };
-        let (rows, next) = self.mapping_rows(worker, start, filter, bounds)?;
-        let rows = rows.into_iter().map(|info| MappingRow {
-            info,
-            worker: worker as u16,
-        });
-        Ok(self.slice(rows.collect(), self.onward(worker, next)))
+        let filter = filter.clone();
+        let (rows, next) = self.running()?.ask(worker, move |asked| {
+            let core = asked.core();
+            let bound = filter.bind(core.config());
+            answers::mappings(core.translator(), worker as u16, start, &bound, bounds)
+        })?;
+        Ok(self.slice(rows, self.onward(worker, next)))
     }
 
     fn clear_mappings(
@@ -420,11 +373,7 @@ impl Dataplane for SoftDataplane {
         bounds: Bounds,
     ) -> Result<Slice<MappingRow>, DataplaneError> {
         let slice = self.mappings(from, filter, bounds)?;
-        let keys: Vec<BindingKey> = slice
-            .rows
-            .iter()
-            .map(|row| (row.info.service_set, row.info.protocol, row.info.pool))
-            .collect();
+        let keys = answers::binding_keys(&slice.rows);
         if let Some(worker) = slice.rows.first().map(|row| usize::from(row.worker)) {
             let now = slice.now;
             self.running()?.ask(worker, move |worker| {

@@ -184,6 +184,7 @@ impl Session {
                         "debug" => Severity::Debug,
                         _ => Severity::Info,
                     }),
+                    newest: limit(given),
                 };
                 self.pages(RouteId::Log, &[&query], limit(given), &mut |page: &[LogLine]| {
                     out.page(page, render::log)

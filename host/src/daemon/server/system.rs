@@ -142,13 +142,14 @@ pub async fn log(
         let text = format!("`limit` is 1 to {MAX_PAGE}");
         return Err(Failure::new(ErrorCode::BadRequest, text));
     }
-    let from = match &page.cursor {
-        None => 0,
-        Some(text) => text
+    let severity = query.severity.unwrap_or(Severity::Info);
+    let from = match (&page.cursor, query.newest) {
+        (None, None) => 0,
+        (None, Some(count)) => daemon.log.newest(severity, count),
+        (Some(text), _) => text
             .parse()
             .map_err(|_| Failure::new(ErrorCode::BadRequest, format!("`{text}` is no cursor")))?,
     };
-    let severity = query.severity.unwrap_or(Severity::Info);
     let (items, next) = daemon.log.page(from, severity, limit);
     Ok(Json(Page {
         items,
