@@ -3,8 +3,12 @@
 //! `nat64-sim lab` makes the namespaces and takes them away; nothing leaves them. The server is always
 //! [`SERVER`], an IPv4-only machine, the client IPv6-only.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
 
 use nat64_tests::program::{nat64_sim, nat64d};
 use serde_json::Value;
@@ -303,32 +307,81 @@ fn the_exit_code_is_the_commands() {
     assert_eq!(out.status.code(), Some(2), "{}", text(&out));
 }
 
+/// Processes of the lab's client command, as the test's own namespace shows them.
+fn running(marker: &str) -> bool {
+    let out = Command::new("pgrep")
+        .args(["-xf", marker])
+        .output()
+        .expect("pgrep runs");
+    out.status.success()
+}
+
+/// Waits until the marked process is there, or is gone.
+fn await_process(marker: &str, there: bool) {
+    let start = Instant::now();
+    while running(marker) != there {
+        assert!(start.elapsed() < Duration::from_secs(30), "waited for {there}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ctrl-C ends the client's command; the lab then tells its sums, as it does otherwise, and takes everything away.
+#[test]
+fn ctrl_c_ends_the_command_and_the_lab_still_tells_its_sums() {
+    nat64d();
+    for (options, sums) in [
+        (&["--engine", "soft"][..], "worker 0:"),
+        (&["--engine", "rtl"], "card:"),
+        (&["--engine", "rtl-compiled"], "card:"),
+        (&["--engine", "soft", "--daemon"], "sessions"),
+        (&["--engine", "rtl-compiled", "--daemon"], "sessions"),
+    ] {
+        let marker = format!("sleep 8{}", std::process::id());
+        let child = nat64_sim()
+            .arg("lab")
+            .args(options)
+            .args(["--server", &format!("exec {marker}9"), "--"])
+            .args(["sh", "-c", &format!("ping -c 2 -i 0.2 -W 5 $SERVER; exec {marker}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // As a terminal sends it: to all processes of the foreground.
+            .process_group(0)
+            .spawn()
+            .expect("the program starts");
+        await_process(&marker, true);
+        let group = Pid::from_raw(child.id() as i32);
+        killpg(group, Signal::SIGINT).expect("sent");
+        let out = child.wait_with_output().expect("it ends");
+        assert_eq!(out.status.code(), Some(130), "{options:?}: {}", text(&out));
+        assert!(
+            text(&out).contains("2 received, 0% packet loss"),
+            "{options:?}: {}",
+            text(&out)
+        );
+        assert!(
+            String::from_utf8_lossy(&out.stderr).contains(sums),
+            "{options:?}: {}",
+            text(&out)
+        );
+        for marker in [&marker, &format!("{marker}9")] {
+            await_process(marker, false);
+        }
+    }
+}
+
 #[test]
 fn nothing_outlives_a_lab_that_is_killed() {
     let marker = format!("sleep 7{}", std::process::id());
-    let running = || {
-        let out = Command::new("pgrep")
-            .args(["-xf", &marker])
-            .output()
-            .expect("pgrep runs");
-        out.status.success()
-    };
     let mut child = nat64_sim()
         .args(["lab", "--engine", "soft", "--server", &format!("exec {marker}"), "--"])
         .args(marker.split(' '))
         .spawn()
         .expect("the program starts");
-    let wait = |until: bool| {
-        let start = Instant::now();
-        while running() != until {
-            assert!(start.elapsed() < Duration::from_secs(30), "waited for {until}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    wait(true);
+    await_process(&marker, true);
     child.kill().expect("killed");
     child.wait().expect("it ended");
-    wait(false);
+    await_process(&marker, false);
     let names = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
     assert!(!String::from_utf8_lossy(&names.stdout).contains("router6"));
 }

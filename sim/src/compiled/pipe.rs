@@ -2,6 +2,7 @@
 //! stderr, never a hang.
 
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{channel, Sender};
@@ -85,6 +86,8 @@ impl Pipe {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C is for the program that owns the card: it has sums to tell. The end of standard input ends this one.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())

@@ -3,6 +3,7 @@
 //! `/run` belongs to the lab alone, so the daemon's socket is where every `nat64ctl` looks for it, in all namespaces.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,6 +80,8 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(failed("its log"))?)
             .stderr(log)
+            // Ctrl-C is for the client's command; the daemon is asked for its sums after that.
+            .process_group(0)
             .spawn()
             .map_err(failed("nat64d"))?;
         let mut running = Self { child, ctl };

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{median, CONTENDERS, FIGURES};
 
-/// Horizontal bars, each with its figure.
+/// Horizontal bars, each with its figure, on white: a page may be shown on black.
 fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
     let most = values
         .iter()
@@ -17,7 +17,8 @@ fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
     let left = 12 + 7 * names;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" \
-         font-size=\"13\">\n<title>{title}</title>\n<text x=\"4\" y=\"18\">{title}</text>\n",
+         font-size=\"13\">\n<title>{title}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
+         <text x=\"4\" y=\"18\">{title}</text>\n",
         left + 420,
         40 + 26 * values.len()
     );
@@ -285,6 +286,7 @@ mod tests {
         }
         let plots = plots(&figures);
         assert!(plots[0].1.contains("width=\"300\""), "{}", plots[0].1);
+        assert!(plots[0].1.contains("fill=\"#fff\""), "black letters on a black page");
         for (name, _) in plots {
             assert!(page.contains(&format!("docs/{name}.svg")), "{name}");
         }
