@@ -48,7 +48,8 @@ fn applications_become_protocols_and_ports() {
     let (model, warnings) = model(&[
         "set applications application web protocol tcp destination-port http inactivity-timeout 600",
         "set applications application alt protocol 6 destination-port 8000-8100 source-port 1024-65535",
-        "set applications application echo application-protocol icmpv6",
+        "set applications application alt application-protocol http",
+        "set applications application echo application-protocol icmp",
         "set applications application-set all application [ alt echo junos-dns-udp ]",
         "set applications application-set outer application-set all",
         "set applications application-set outer application web",
@@ -56,22 +57,29 @@ fn applications_become_protocols_and_ports() {
         "set {term} from application-sets outer",
     ]);
     assert!(warnings.is_empty(), "{warnings:?}");
-    let app = |protocol, destination, source, timeout| Application {
+    let app = |protocol, destination, source, timeout, application_protocol| Application {
         protocol: Some(protocol),
         destination_ports: destination,
         source_ports: source,
         inactivity_timeout: timeout,
+        application_protocol,
     };
-    let web = app(Protocol::Tcp, Some((80, 80)), None, Some(Duration::from_secs(600)));
+    let web = app(
+        Protocol::Tcp,
+        Some((80, 80)),
+        None,
+        Some(Duration::from_secs(600)),
+        "none",
+    );
     assert_eq!(
         model.cards[0].gateway.xlate.service_sets[0].terms[0].from.applications,
         [
             web.clone(),
-            app(Protocol::Tcp, Some((443, 443)), None, None),
+            app(Protocol::Tcp, Some((443, 443)), None, None, "https"),
             web,
-            app(Protocol::Tcp, Some((8000, 8100)), Some((1024, 65_535)), None),
-            app(Protocol::Icmp, None, None, None),
-            app(Protocol::Udp, Some((53, 53)), None, None),
+            app(Protocol::Tcp, Some((8000, 8100)), Some((1024, 65_535)), None, "http"),
+            app(Protocol::Icmp, None, None, None, "icmpv6"),
+            app(Protocol::Udp, Some((53, 53)), None, None, "none"),
         ]
     );
     for (commands, wanted) in [

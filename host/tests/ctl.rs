@@ -100,6 +100,71 @@ fn filters_reach_the_daemon() {
 }
 
 #[test]
+fn flows_are_the_sessions_by_direction() {
+    let mock = Mock::start();
+    let all = out(&mock, &["show services stateful-firewall flows"]);
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines[0], "Interface: ms-0/1/0, Service set: sset-nat64");
+    assert!(
+        lines[1].starts_with("Flow ") && lines[1].ends_with("Dir   Frm count"),
+        "{all}"
+    );
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    let flows: Vec<String> = lines[2..].iter().map(|line| words(line)).collect();
+    assert_eq!(
+        flows[..4],
+        [
+            "TCP 2001:db8::1:40000 -> 64:ff9b::c000:201:80 Forward I 9",
+            "TCP 192.0.2.1:80 -> 203.0.113.1:1024 Forward O 12",
+            "ICMPV6 2001:db8::2:7 -> 64:ff9b::c000:201:7 Forward I 1",
+            "ICMP 192.0.2.1:1025 -> 203.0.113.1:1025 Forward O 1",
+        ]
+    );
+    // The same lines as the sessions have.
+    let sessions = out(&mock, &["show services sessions"]);
+    assert_eq!(sessions.lines().skip(1).collect::<Vec<_>>(), lines[2..]);
+    // A limit is of flows, and may end between the two of a session.
+    for limit in 1..=4 {
+        let some = out(
+            &mock,
+            &[&format!("show services stateful-firewall flows limit {limit}")],
+        );
+        assert_eq!(some.lines().collect::<Vec<_>>(), lines[..2 + limit]);
+    }
+    let extensive = out(
+        &mock,
+        &["show services stateful-firewall flows extensive application-protocol none limit 2"],
+    );
+    assert!(mock
+        .requests()
+        .iter()
+        .any(|request| request.contains("application-protocol=none")));
+    for wanted in [
+        "    NAT source             2001:db8::1:40000      ->     203.0.113.1:1024",
+        "    NAT source             192.0.2.1:80           ->     64:ff9b::c000:201:80",
+        "    NAT destination        203.0.113.1:1024       ->     2001:db8::1:40000",
+        "    Byte count: 1026, Session: 4294967296, State: ESTABLISHED, Application protocol: none",
+        "    Flow role: Responder, Timeout: 7432",
+    ] {
+        assert!(extensive.lines().any(|line| line == wanted), "{wanted}\n{extensive}");
+    }
+    let json = out(&mock, &["--json", "show services stateful-firewall flows limit 3"]);
+    let flows: Vec<serde_json::Value> = serde_json::from_str(&json).expect("a list");
+    assert_eq!(flows.len(), 3);
+    assert_eq!(flows[1]["role"], "responder");
+    assert_eq!(flows[1]["direction"], "output");
+    assert_eq!(flows[1]["nat-destination-address"], "2001:db8::1");
+    let counts = out(&mock, &["--json", "show services stateful-firewall flows count"]);
+    let sessions = out(&mock, &["--json", "show services sessions count"]);
+    let read = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text).expect("a list");
+    let (counts, sessions) = (read(&counts), read(&sessions));
+    assert_eq!(
+        counts[0]["flow-count"].as_u64(),
+        sessions[0]["sess-count"].as_u64().map(|n| 2 * n)
+    );
+}
+
+#[test]
 fn listings_are_fetched_page_by_page_and_end_at_the_limit() {
     let mock = Mock::start();
     let all = out(&mock, &["show services sessions terse"]);

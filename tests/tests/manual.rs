@@ -56,6 +56,12 @@ const EXAMPLES: &[(Mode, &str)] = &[
     (Mode::Operational, "show services sessions terse"),
     (Mode::Operational, "show services sessions count protocol tcp"),
     (Mode::Operational, "show services sessions utilization"),
+    (Mode::Operational, "show services stateful-firewall flows"),
+    (
+        Mode::Operational,
+        "show services stateful-firewall flows extensive protocol tcp",
+    ),
+    (Mode::Operational, "show services stateful-firewall flows count"),
     (Mode::Operational, "show services service-sets summary"),
     (Mode::Operational, "show services service-sets statistics packet-drops"),
     (Mode::Operational, "show chassis card"),

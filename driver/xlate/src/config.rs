@@ -257,6 +257,29 @@ pub struct Application {
     pub source_ports: Option<(u16, u16)>,
     /// `inactivity-timeout`.
     pub inactivity_timeout: Option<Duration>,
+    /// `application-protocol`, as Junos names it; `none` when not given. Listings tell it, no packet is treated by it.
+    pub application_protocol: &'static str,
+}
+
+impl Match {
+    /// The application that a packet from and to these ports of the initiating direction is of: the first of those named
+    /// that matches. `None`: none matches, or none is named. ICMP has no ports, so it meets no criterion about them.
+    #[inline]
+    pub fn application(
+        &self,
+        protocol: nat64_layout::Protocol,
+        source_port: u16,
+        destination_port: u16,
+    ) -> Option<&Application> {
+        let in_range = |range: Option<(u16, u16)>, port: u16| {
+            range.is_none_or(|(low, high)| protocol != nat64_layout::Protocol::Icmp && (low..=high).contains(&port))
+        };
+        self.applications.iter().find(|application| {
+            application.protocol.is_none_or(|wanted| wanted == protocol)
+                && in_range(application.destination_ports, destination_port)
+                && in_range(application.source_ports, source_port)
+        })
+    }
 }
 
 /// One prefix of a match list. The longest matching prefix of a list decides; `except` refuses.

@@ -8,11 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nat64_driver::GatewayConfig;
 use nat64_layout::Protocol;
 use nat64_xlate::rfc6052::Pref64;
-use nat64_xlate::{BibInfo, SessionInfo};
+use nat64_xlate::{BibInfo, Flow, SessionInfo};
 
 use crate::api::nat::{MappingFilter, MappingKind};
 use crate::api::sessions::SessionFilter;
 use crate::api::{ErrorBody, ErrorCode};
+use crate::config::schema::applications::{plain, ICMP_PROTOCOL, NO_PROTOCOL, PROTOCOLS};
 
 /// An address prefix of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,34 @@ pub fn protocol(text: &str) -> Result<Protocol, ErrorBody> {
     }
 }
 
+/// An `application-protocol` as listings have it.
+///
+/// # Errors
+/// [`ErrorCode::BadRequest`]: there is none of this name, or Junos has an application gateway for it.
+pub fn application_protocol(text: &str) -> Result<&'static str, ErrorBody> {
+    let text = text.to_ascii_lowercase();
+    plain(&text).ok_or_else(|| {
+        let message = if PROTOCOLS.contains(&text.as_str()) {
+            format!("the gateway has no application gateway for `{text}`, so no session is of it")
+        } else {
+            format!("`{text}` is no application protocol")
+        };
+        ErrorBody::new(ErrorCode::BadRequest, message)
+    })
+}
+
+/// The `application-protocol` of a session: that of the application its term matched it by; of ICMP it is always the same.
+/// Told by the configuration in force, as rule and term are.
+pub fn application_of(config: &GatewayConfig, flow: &Flow) -> &'static str {
+    if flow.protocol == Protocol::Icmp {
+        return ICMP_PROTOCOL;
+    }
+    let set = config.xlate.service_sets.get(flow.service_set);
+    let term = set.and_then(|set| set.terms.get(flow.term));
+    let application = term.and_then(|term| term.from.application(flow.protocol, flow.client.1, flow.remote.1));
+    application.map_or(NO_PROTOCOL, |application| application.application_protocol)
+}
+
 /// Numbers of the names a filter has, in one configuration; `None`: the filter does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Bound {
@@ -139,6 +168,7 @@ pub struct SessionMatch {
     source_port: Option<u16>,
     destination_port: Option<u16>,
     protocol: Option<Protocol>,
+    application: Option<&'static str>,
     offload: Option<bool>,
     /// Read the card's share of each session that matches.
     pub extensive: bool,
@@ -160,15 +190,21 @@ impl SessionMatch {
             source_port: filter.source_port,
             destination_port: filter.destination_port,
             protocol: filter.protocol.as_deref().map(protocol).transpose()?,
+            application: filter
+                .application_protocol
+                .as_deref()
+                .map(application_protocol)
+                .transpose()?,
             offload: filter.offload,
             extensive: false,
         })
     }
 
     /// The filter with the numbers of a configuration.
-    pub fn bind<'f>(&'f self, config: &GatewayConfig) -> BoundSessionMatch<'f> {
+    pub fn bind<'f>(&'f self, config: &'f GatewayConfig) -> BoundSessionMatch<'f> {
         BoundSessionMatch {
             filter: self,
+            config,
             bound: Bound::new(
                 config,
                 self.service_sets.as_deref(),
@@ -183,13 +219,14 @@ impl SessionMatch {
 #[derive(Clone, Debug)]
 pub struct BoundSessionMatch<'f> {
     filter: &'f SessionMatch,
+    config: &'f GatewayConfig,
     bound: Bound,
 }
 
 impl BoundSessionMatch<'_> {
     /// Whether a session matches; `in_card` is whether it is in the card.
     pub fn matches(&self, info: &SessionInfo, in_card: bool) -> bool {
-        let Self { filter, bound } = self;
+        let Self { filter, config, bound } = self;
         let flow = &info.flow;
         let (source_port, destination_port) = if info.inbound {
             (flow.remote.1, flow.pool.1)
@@ -204,6 +241,9 @@ impl BoundSessionMatch<'_> {
             && bound.set(flow.service_set)
             && bound.units.as_ref().is_none_or(|units| units.contains(&flow.unit))
             && bound.pool(flow.pool.0)
+            && filter
+                .application
+                .is_none_or(|wanted| wanted == application_of(config, flow))
             && filter
                 .source
                 .is_none_or(|prefix| prefix.has6(flow.client.0) || prefix.has4(flow.remote.0))

@@ -13,12 +13,15 @@ use serde_json::{json, Map, Value};
 
 use super::rig::{syn, udp6, Rig, GATEWAY, PEER, SEED};
 
-/// A second pool for clients of another prefix, and a third whose ports are computed.
+/// A second pool for clients of another prefix, whose term matches by applications, and a third whose ports are computed.
 const MORE: &str = "
 set services nat pool other address 198.51.100.0/28
 set services nat pool other port automatic
 set services nat rule others match-direction input
 set services nat rule others term t1 from source-address 2001:db8:2::/96
+set services nat rule others term t1 from applications [ junos-http odd rest ]
+set applications application odd protocol tcp destination-port 443 application-protocol telnet
+set applications application rest application-protocol none
 set services nat rule others term t1 then translated source-pool other
 set services nat rule others term t1 then translated destination-prefix 64:ff9b::/96
 set services nat rule others term t1 then translated translation-type stateful-nat64
@@ -157,6 +160,14 @@ const SESSIONS: &[(&str, Wanted<Made>)] = &[
     ("destination-prefix=198.51.100.0/24", Made::other),
     ("source-port=40000", |s| s.port == 40_000),
     ("destination-port=443", |s| s.server_port == 443),
+    ("application-protocol=icmpv6", |s| s.protocol == "ICMPV6"),
+    ("application-protocol=icmp", |s| s.protocol == "ICMPV6"),
+    ("application-protocol=http", |s| s.other() && s.server_port == 80),
+    ("application-protocol=telnet", |s| s.other() && s.server_port == 443),
+    ("application-protocol=none", |s| {
+        s.protocol != "ICMPV6" && !(s.other() && s.protocol == "TCP")
+    }),
+    ("application-protocol=ssh", |_| false),
     ("pool=other", Made::other),
     ("service-set=sset-nat64", |_| true),
     ("interface=ms-0/1/0", |_| true),

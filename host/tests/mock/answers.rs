@@ -126,6 +126,7 @@ fn session() -> Session {
         service_set_name: SET.into(),
         session_id: 4_294_967_296,
         protocol: "TCP".into(),
+        application_protocol: "none".into(),
         rule: "stateful-nat64".into(),
         term: "t1".into(),
         pool_name: POOL.into(),
@@ -153,6 +154,7 @@ fn sessions() -> Vec<Session> {
         Session {
             session_id: 4_294_967_297,
             protocol: "ICMPV6".into(),
+            application_protocol: "icmpv6".into(),
             client_address: CLIENT_2,
             client_port: 7,
             nat_port: 1025,

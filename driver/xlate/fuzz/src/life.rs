@@ -126,6 +126,7 @@ fn term(source: &mut Source<'_>, index: usize) -> Term {
                     destination_ports: None,
                     source_ports: None,
                     inactivity_timeout: Some(Duration::from_secs(20)),
+                    application_protocol: "none",
                 }]
             } else {
                 vec![]

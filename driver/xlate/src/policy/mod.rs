@@ -433,20 +433,14 @@ fn matches(from: &Match, protocol: Protocol, src: (Ipv6Addr, u16), dst: (Ipv6Add
         return None;
     }
     // ICMP has no ports, so it meets no criterion about them.
-    let in_range = |range: Option<(u16, u16)>, port: u16| {
-        range.is_none_or(|(low, high)| protocol != Protocol::Icmp && (low..=high).contains(&port))
-    };
-    if !in_range(from.destination_ports, dst.1) {
+    let port_meets = |(low, high): (u16, u16)| protocol != Protocol::Icmp && (low..=high).contains(&dst.1);
+    if !from.destination_ports.is_none_or(port_meets) {
         return None;
     }
     if from.applications.is_empty() {
         return Some(0);
     }
-    let application = from.applications.iter().find(|application| {
-        application.protocol.is_none_or(|wanted| wanted == protocol)
-            && in_range(application.destination_ports, dst.1)
-            && in_range(application.source_ports, src.1)
-    })?;
+    let application = from.application(protocol, src.1, dst.1)?;
     let seconds = application.inactivity_timeout.map_or(0, |timeout| timeout.as_secs());
     Some(u32::try_from(seconds).unwrap_or(u32::MAX))
 }

@@ -7,34 +7,34 @@ use nat64_layout::Protocol;
 use nat64_xlate::config::Application;
 
 use super::{seconds_of, Builder};
-use crate::config::schema::applications::PLAIN;
+use crate::config::schema::applications::{plain, NO_PROTOCOL, PLAIN};
 use crate::config::tree::Node;
 use crate::config::value::ports;
 
-/// Name, protocol, destination ports.
-type Predefined = (&'static str, Option<Protocol>, Option<(u16, u16)>);
+/// Name, protocol, destination ports, `application-protocol`.
+type Predefined = (&'static str, Option<Protocol>, Option<(u16, u16)>, &'static str);
 
 /// Applications that Junos knows without a definition.
 const PREDEFINED: &[Predefined] = &[
-    ("any", None, None),
-    ("junos-bgp", Some(Protocol::Tcp), Some((179, 179))),
-    ("junos-dns-tcp", Some(Protocol::Tcp), Some((53, 53))),
-    ("junos-dns-udp", Some(Protocol::Udp), Some((53, 53))),
-    ("junos-http", Some(Protocol::Tcp), Some((80, 80))),
-    ("junos-https", Some(Protocol::Tcp), Some((443, 443))),
-    ("junos-icmp-all", Some(Protocol::Icmp), None),
-    ("junos-icmp6-all", Some(Protocol::Icmp), None),
-    ("junos-imap", Some(Protocol::Tcp), Some((143, 143))),
-    ("junos-imaps", Some(Protocol::Tcp), Some((993, 993))),
-    ("junos-ldap", Some(Protocol::Tcp), Some((389, 389))),
-    ("junos-ntp", Some(Protocol::Udp), Some((123, 123))),
-    ("junos-pop3", Some(Protocol::Tcp), Some((110, 110))),
-    ("junos-smtp", Some(Protocol::Tcp), Some((25, 25))),
-    ("junos-smtps", Some(Protocol::Tcp), Some((465, 465))),
-    ("junos-ssh", Some(Protocol::Tcp), Some((22, 22))),
-    ("junos-telnet", Some(Protocol::Tcp), Some((23, 23))),
-    ("junos-tcp-any", Some(Protocol::Tcp), None),
-    ("junos-udp-any", Some(Protocol::Udp), None),
+    ("any", None, None, "none"),
+    ("junos-bgp", Some(Protocol::Tcp), Some((179, 179)), "none"),
+    ("junos-dns-tcp", Some(Protocol::Tcp), Some((53, 53)), "none"),
+    ("junos-dns-udp", Some(Protocol::Udp), Some((53, 53)), "none"),
+    ("junos-http", Some(Protocol::Tcp), Some((80, 80)), "http"),
+    ("junos-https", Some(Protocol::Tcp), Some((443, 443)), "https"),
+    ("junos-icmp-all", Some(Protocol::Icmp), None, "icmpv6"),
+    ("junos-icmp6-all", Some(Protocol::Icmp), None, "icmpv6"),
+    ("junos-imap", Some(Protocol::Tcp), Some((143, 143)), "imap"),
+    ("junos-imaps", Some(Protocol::Tcp), Some((993, 993)), "imaps"),
+    ("junos-ldap", Some(Protocol::Tcp), Some((389, 389)), "none"),
+    ("junos-ntp", Some(Protocol::Udp), Some((123, 123)), "none"),
+    ("junos-pop3", Some(Protocol::Tcp), Some((110, 110)), "pop3"),
+    ("junos-smtp", Some(Protocol::Tcp), Some((25, 25)), "smtp"),
+    ("junos-smtps", Some(Protocol::Tcp), Some((465, 465)), "smtps"),
+    ("junos-ssh", Some(Protocol::Tcp), Some((22, 22)), "ssh"),
+    ("junos-telnet", Some(Protocol::Tcp), Some((23, 23)), "telnet"),
+    ("junos-tcp-any", Some(Protocol::Tcp), None, "none"),
+    ("junos-udp-any", Some(Protocol::Udp), None, "none"),
 ];
 
 /// Applications and sets by name.
@@ -108,6 +108,7 @@ impl<'t> Builder<'t> {
             destination_ports: range("destination-port"),
             source_ports: range("source-port"),
             inactivity_timeout: seconds_of(Some(node), "inactivity-timeout").filter(|t| *t > Duration::ZERO),
+            application_protocol: named.and_then(plain).unwrap_or(NO_PROTOCOL),
         })
     }
 
@@ -147,12 +148,13 @@ impl<'t> Applications<'t> {
             return Some(own.clone());
         }
         let known = PREDEFINED.iter().find(|(known, ..)| *known == name);
-        known.map(|&(_, protocol, destination_ports)| {
+        known.map(|&(_, protocol, destination_ports, application_protocol)| {
             Some(Application {
                 protocol,
                 destination_ports,
                 source_ports: None,
                 inactivity_timeout: None,
+                application_protocol,
             })
         })
     }

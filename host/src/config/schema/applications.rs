@@ -11,7 +11,22 @@ pub(crate) const PLAIN: &[&str] = &[
     "twamp", "pop3", "pop3s",
 ];
 
-const PROTOCOLS: &[&str] = &[
+/// What a session that is of no application has for its `application-protocol`.
+pub(crate) const NO_PROTOCOL: &str = "none";
+/// ... and a session of ICMP, whatever its term says.
+pub(crate) const ICMP_PROTOCOL: &str = "icmpv6";
+
+/// An `application-protocol` that only says what an application is, by the one name it has in listings: `icmp` and
+/// `icmpv6` are one here. `None`: it is an application gateway of Junos, or nothing.
+pub(crate) fn plain(name: &str) -> Option<&'static str> {
+    match PLAIN.iter().find(|known| **known == name)? {
+        &"icmp" => Some(ICMP_PROTOCOL),
+        known => Some(known),
+    }
+}
+
+/// Every value of `application-protocol`.
+pub(crate) const PROTOCOLS: &[&str] = &[
     "none",
     "ignore",
     "ip",

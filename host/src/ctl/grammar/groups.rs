@@ -23,6 +23,7 @@ pub static GROUPS: &[(&str, &str)] = &[
         "show services nat deterministic-nat",
         "Subscribers and ports of deterministic pools",
     ),
+    ("show services stateful-firewall", "Flows"),
     ("show services service-sets", "Service sets"),
     ("show services service-sets statistics", "Counters of service sets"),
     ("show system", "Commits, alarms, times"),

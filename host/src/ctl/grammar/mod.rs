@@ -218,6 +218,7 @@ pub enum Action {
     ShowDetNatHost,
     ShowDetNatBlock,
     ShowSessions,
+    ShowFlows,
     ShowServiceSets,
     ShowServiceSetDrops,
     ShowCard,

@@ -1,6 +1,7 @@
 //! The operational commands.
 
 use crate::api::routes::RouteId;
+use crate::config::schema::applications::PLAIN;
 
 use super::{alone, choice, keyed, word, Action, Arg, Command, Form, Live, Purpose, Value};
 
@@ -9,20 +10,29 @@ const PROTOCOLS: Value = Value::Words(&["tcp", "udp", "icmp", "icmp6"]);
 const PORT: Value = Value::Number(0, 65_535);
 
 const SERVICE_SET: Arg = keyed("service-set", Value::Live(Live::ServiceSet), "Only this service set");
-const INTERFACE: Arg = keyed("interface", Value::Live(Live::Interface), "Only this service interface");
+const INTERFACE: Arg = keyed(
+    "interface",
+    Value::Live(Live::Interface),
+    "Only this service interface, or the clients behind this unit",
+);
 const SOURCE_PREFIX: Arg = keyed(
     "source-prefix",
     Value::Prefix,
-    "Source within this prefix: the client's IPv6 address or its public one",
+    "Source of either direction within this prefix: the client (IPv6) or the server (IPv4)",
 );
 const DESTINATION_PREFIX: Arg = keyed(
     "destination-prefix",
     Value::Prefix,
-    "Destination within this prefix, as IPv6 or IPv4",
+    "Destination of either direction within this prefix: the server as the client sees it (IPv6) or the pool address (IPv4)",
 );
-const SOURCE_PORT: Arg = keyed("source-port", PORT, "Source port of the client, or its public one");
-const DESTINATION_PORT: Arg = keyed("destination-port", PORT, "Destination port");
+const SOURCE_PORT: Arg = keyed("source-port", PORT, "Source port of the initiating direction");
+const DESTINATION_PORT: Arg = keyed("destination-port", PORT, "Destination port of the initiating direction");
 const PROTOCOL: Arg = keyed("protocol", PROTOCOLS, "Only this protocol");
+const APPLICATION_PROTOCOL: Arg = keyed(
+    "application-protocol",
+    Value::Words(PLAIN),
+    "Only what a term matched by an application of this `application-protocol`; `none` for what is of no application",
+);
 
 const POOL: Arg = keyed("pool", Value::Live(Live::Pool), "Only what this pool gave");
 const OFFLOAD: Arg = keyed(
@@ -134,6 +144,7 @@ pub static OPERATIONAL: &[Command] = &[
         SOURCE_PORT,
         DESTINATION_PORT,
         PROTOCOL,
+        APPLICATION_PROTOCOL,
         POOL,
         OFFLOAD,
         CARD,
@@ -142,6 +153,39 @@ pub static OPERATIONAL: &[Command] = &[
     .about(
         "Filters are evaluated in the daemon. The answer is fetched a page at a time while the gateway works on, so \
          a session that is made or ends meanwhile may or may not be in it.",
+    ),
+    Command::new(
+        "show services stateful-firewall flows",
+        Action::ShowFlows,
+        "Flows: each direction of each session for itself",
+    )
+    .route(RouteId::Sessions)
+    .args(&[
+        choice(
+            "view",
+            &[
+                ("brief", "One line for each flow (default)"),
+                ("extensive", "Translation, bytes, role and timeout too"),
+                ("count", "How many flows each service set has"),
+            ],
+        ),
+        SERVICE_SET,
+        INTERFACE,
+        SOURCE_PREFIX,
+        DESTINATION_PREFIX,
+        SOURCE_PORT,
+        DESTINATION_PORT,
+        PROTOCOL,
+        APPLICATION_PROTOCOL,
+        POOL,
+        OFFLOAD,
+        CARD,
+        keyed("limit", Value::Number(1, 10_000_000), "At most so many flows"),
+    ])
+    .about(
+        "What `show services sessions` shows, by flow: a filter selects sessions, and both flows of each are shown. There are \
+         no rules of `stateful-firewall` beside those of `nat`, and a packet that no rule matches makes no flow, so all are in \
+         the state `Forward`; `show drops` has the others.",
     ),
     Command::new(
         "show services service-sets summary",
@@ -261,7 +305,7 @@ pub static OPERATIONAL: &[Command] = &[
                 Value::Words(&["error", "warning", "info", "debug"]),
                 "Only this severity and worse, info when not given",
             ),
-            LIMIT,
+            keyed("limit", Value::Number(1, 10_000_000), "Only the newest lines, so many"),
         ]),
     Command::new("show cli", Action::ShowCli, "Settings of this command line"),
     Command::new(
@@ -302,6 +346,7 @@ pub static OPERATIONAL: &[Command] = &[
             SOURCE_PORT,
             DESTINATION_PORT,
             PROTOCOL,
+            APPLICATION_PROTOCOL,
             POOL,
             OFFLOAD,
             CARD,

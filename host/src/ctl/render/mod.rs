@@ -3,12 +3,14 @@
 //! Pure functions from API types to text; what several of them need stands here.
 
 mod card;
+mod flows;
 mod monitor;
 mod nat;
 mod sessions;
 mod system;
 
 pub use card::{cards, drops, neighbours, registers};
+pub use flows::{flow_count, flows};
 pub use monitor::event;
 pub use nat::{
     det_block, det_host, drains, mapping_summary, mappings, packet_drops, pools, service_sets, statistics, test_result,

@@ -1,10 +1,10 @@
 //! `show services sessions`.
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::api::sessions::{Session, SessionCount, SessionsCleared, Utilization};
+use crate::api::sessions::{Flow, Session, SessionCount, SessionsCleared, Utilization};
 
+use super::flows::{end, line, role, translation};
 use super::{percent, plural, rate, several, table};
 
 /// How much of each session is shown.
@@ -56,60 +56,32 @@ pub fn sessions(page: &[Session], view: SessionView, show_card: bool, above: &mu
         }
         match view {
             SessionView::Terse => terse(&mut out, session),
-            _ => flows(&mut out, session, view == SessionView::Extensive),
+            _ => one(&mut out, session, view == SessionView::Extensive),
         }
     }
     out
 }
 
-fn six(address: Ipv6Addr, port: u16) -> String {
-    // As Junos writes it: no brackets.
-    format!("{address}:{port}")
-}
-
-fn four(address: Ipv4Addr, port: u16) -> String {
-    format!("{address}:{port}")
-}
-
-/// The port of the server as it is shown: an echo has its identifier there.
-fn far_port(session: &Session) -> u16 {
-    if session.protocol.starts_with("ICMP") {
-        session.client_port
-    } else {
-        session.server_port
-    }
-}
-
-/// The same on the IPv4 side.
-fn near_port(session: &Session) -> u16 {
-    if session.protocol.starts_with("ICMP") {
-        session.nat_port
-    } else {
-        session.server_port
-    }
-}
-
 fn terse(out: &mut String, session: &Session) {
     let arrow = if session.inbound { "<-" } else { "->" };
+    let [initiator, responder] = Flow::of(session);
+    let flow = if session.inbound { responder } else { initiator };
     let _ = writeln!(
         out,
         "{:<7} {} {arrow} {}  nat {} {arrow} {}  {}{}, {}s",
-        session.protocol,
-        six(session.client_address, session.client_port),
-        six(session.destination_address, far_port(session)),
-        four(session.nat_address, session.nat_port),
-        four(session.server_address, near_port(session)),
+        flow.protocol,
+        end(flow.source_address, flow.source_port),
+        end(flow.destination_address, flow.destination_port),
+        end(flow.nat_source_address, flow.nat_source_port),
+        end(flow.nat_destination_address, flow.nat_destination_port),
         session.state,
         if session.offload { ", card" } else { "" },
         session.timeout,
     );
 }
 
-fn flows(out: &mut String, session: &Session, extensive: bool) {
-    let client = six(session.client_address, session.client_port);
-    let destination = six(session.destination_address, far_port(session));
-    let public = four(session.nat_address, session.nat_port);
-    let server = four(session.server_address, near_port(session));
+fn one(out: &mut String, session: &Session, extensive: bool) {
+    let flows = Flow::of(session);
     if extensive {
         let _ = writeln!(
             out,
@@ -120,8 +92,7 @@ fn flows(out: &mut String, session: &Session, extensive: bool) {
         );
         let _ = writeln!(out, "NAT PLugin Data:");
         let _ = writeln!(out, "  NAT Action:   Translation Type - NAT64");
-        let _ = writeln!(out, "    NAT source             {client:<21}  ->     {public}");
-        let _ = writeln!(out, "    NAT destination        {destination:<21}  ->     {server}");
+        translation(out, &flows[usize::from(session.inbound)]);
         let _ = writeln!(
             out,
             "    NAT rule               {}, Term: {}, Pool: {}",
@@ -130,28 +101,15 @@ fn flows(out: &mut String, session: &Session, extensive: bool) {
         let hairpin = if session.hairpin { ", Hairpin: yes" } else { "" };
         let _ = writeln!(
             out,
-            "  State: {}, Input interface: {}{hairpin}",
-            session.state, session.inside_interface
+            "  State: {}, Application protocol: {}, Input interface: {}{hairpin}",
+            session.state, session.application_protocol, session.inside_interface
         );
     }
-    let icmp = session.protocol.starts_with("ICMP");
-    let protocol_4 = if icmp { "ICMP" } else { &session.protocol };
-    let inside = (&*session.protocol, client, destination, "I", session.six_to_four);
-    let outside = (protocol_4, server, public, "O", session.four_to_six);
-    let order = if session.inbound {
-        [outside, inside]
-    } else {
-        [inside, outside]
-    };
-    for ((protocol, from, to, direction, traffic), role) in order.into_iter().zip(["Initiator", "Responder"]) {
-        let _ = writeln!(
-            out,
-            "{protocol:<7} {from:>24}     ->   {to:>26}     Forward  {direction} {:>15}",
-            traffic.packets
-        );
+    for flow in &flows {
+        line(out, flow);
         if extensive {
-            let _ = writeln!(out, "    Byte count: {}", traffic.bytes);
-            let _ = writeln!(out, "    Flow role: {role}, Timeout: {}", session.timeout);
+            let _ = writeln!(out, "    Byte count: {}", flow.traffic.bytes);
+            role(out, flow);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::api::nat::{
 };
 use crate::api::routes::RouteId;
 use crate::api::sessions::{
-    Session as Entry, SessionCount, SessionDetail, SessionFilter, SessionsCleared, Utilization,
+    Flow, FlowCount, Session as Entry, SessionCount, SessionDetail, SessionFilter, SessionsCleared, Utilization,
 };
 use crate::api::system::{LogLine, LogQuery, Severity, System};
 use crate::api::{CardQuery, Done, Page, PageQuery, MAX_PAGE};
@@ -50,6 +50,7 @@ fn session_filter(given: &Parsed) -> SessionFilter {
         source_port: port(given, "source-port"),
         destination_port: port(given, "destination-port"),
         protocol: text(given, "protocol"),
+        application_protocol: text(given, "application-protocol"),
         pool: text(given, "pool"),
         offload: given.value("offload").map(|word| word == "yes"),
     }
@@ -105,6 +106,7 @@ impl Session {
                 out.answer(&blocks, |blocks| render::det_block(blocks))?;
             }
             Action::ShowSessions => return self.show_sessions(given, out),
+            Action::ShowFlows => return self.show_flows(given, out),
             Action::ShowServiceSets => {
                 let sets: Vec<ServiceSet> = self.get(RouteId::ServiceSets, &card(given))?;
                 out.answer(&sets, |sets| render::service_sets(sets))?;
@@ -363,6 +365,35 @@ impl Session {
         })?;
         if !any && !out.is_json() {
             out.text("No session matches.")?;
+        }
+        Ok(())
+    }
+
+    fn show_flows(&self, given: &Parsed, out: &mut Output<'_>) -> Result<(), CtlError> {
+        let filter = session_filter(given);
+        if given.value("view") == Some("count") {
+            let counts: Vec<SessionCount> = self.get(RouteId::SessionCount, &filter)?;
+            let counts: Vec<FlowCount> = counts.into_iter().map(FlowCount::from).collect();
+            out.answer(&counts, |counts| render::flow_count(counts))?;
+            return Ok(());
+        }
+        let extensive = given.value("view") == Some("extensive");
+        let detail = SessionDetail { extensive };
+        let several = self.several_cards(given);
+        let mut above = None;
+        let mut left = limit(given).unwrap_or(usize::MAX);
+        let mut any = false;
+        let queries: [&dyn Query; 2] = [&filter, &detail];
+        // Each session is two flows, and the last may be wanted with one of them only.
+        let sessions = limit(given).map(|flows| flows.div_ceil(2));
+        self.pages(RouteId::Sessions, &queries, sessions, &mut |page: &[Entry]| {
+            let flows: Vec<Flow> = page.iter().flat_map(Flow::of).take(left).collect();
+            left -= flows.len();
+            any |= !flows.is_empty();
+            out.page(&flows, |flows| render::flows(flows, extensive, several, &mut above))
+        })?;
+        if !any && !out.is_json() {
+            out.text("No flow matches.")?;
         }
         Ok(())
     }

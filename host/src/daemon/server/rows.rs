@@ -14,6 +14,7 @@ use crate::api::nat::{Mapping, MappingKind};
 use crate::api::sessions::{Session, Traffic};
 use crate::api::{card, ErrorCode, Page, PageQuery, MAX_PAGE};
 use crate::daemon::dataplane::{Bounds, Cursor, MappingRow, NeighbourRow, SessionRow, Slice};
+use crate::daemon::filter::application_of;
 use crate::daemon::worker::CardHandle;
 use crate::daemon::{Daemon, Names};
 
@@ -99,6 +100,7 @@ pub fn session(card: &CardHandle, names: &Names, slice: &Slice<SessionRow>, row:
         interface_name: names.service_interface(&set),
         session_id: session_number(flow.id, row.worker),
         protocol: protocol_name(flow.protocol).into(),
+        application_protocol: application_of(&slice.config, flow).into(),
         pool_name: pool_of(&slice.config, flow.service_set, flow.term, flow.pool.0),
         service_set_name: set,
         rule,

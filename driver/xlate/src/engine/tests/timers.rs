@@ -160,12 +160,14 @@ fn an_application_has_a_timeout_of_its_own() {
             destination_ports: Some((53, 53)),
             source_ports: None,
             inactivity_timeout: Some(Duration::from_secs(10)),
+            application_protocol: "none",
         },
         Application {
             protocol: None,
             destination_ports: None,
             source_ports: None,
             inactivity_timeout: None,
+            application_protocol: "none",
         },
     ];
     let mut lab = Lab::new(config);
