@@ -36,7 +36,10 @@ fn abbreviations_mean_the_only_command_they_begin() {
     let line = operational("sh serv nat pool");
     assert_eq!(line.command.command.action, Action::ShowNatPool);
     assert_eq!(operational("cl se n s").command.command.action, Action::ClearStatistics);
-    assert_eq!(error("sh se"), "5..5 missing one of nat, sessions, service-sets");
+    assert_eq!(
+        error("sh se"),
+        "5..5 missing one of nat, sessions, stateful-firewall, service-sets"
+    );
     assert_eq!(error("sh s"), "3..4 `s` is ambiguous: services, system");
 }
 

@@ -130,10 +130,10 @@ async fn sessions_are_told_to_syslog_hosts_and_what_is_held_back_is_counted() {
     }
     let totals = wait_for(|| async {
         let totals = rig.running.daemon.syslog.totals();
-        Some(totals).filter(|totals| totals.limited > 0)
+        // They are made one after another: the first that is held back is not yet all of them.
+        Some(totals).filter(|totals| totals.limited >= 10)
     })
     .await;
-    assert!(totals.limited >= 10, "{totals:?}");
     assert_eq!(totals.failed, 0);
     tokio::time::sleep(Duration::from_millis(600)).await;
     rig.open_session(client_address(30), 40_000, server(), 80);
