@@ -93,8 +93,9 @@ struct LabArgs {
     /// What carries the packets.
     #[arg(long, value_enum, default_value_t = LabEngine::RtlCompiled)]
     engine: LabEngine,
-    /// Let nat64d own the card, and have nat64ctl at the prompt; both are looked for beside this program and in PATH.
-    #[arg(long, conflicts_with = "capture")]
+    /// Let nat64d own the card, and have nat64ctl at the prompt; both are looked for beside this program and in PATH. The daemon
+    /// chooses its own seed.
+    #[arg(long, conflicts_with_all = ["capture", "waves"])]
     daemon: bool,
     /// Configuration file; the worked example unless given. Port 0 keeps its MAC address, the pool is 203.0.113.0/24.
     #[arg(long, value_name = "FILE")]
@@ -467,11 +468,6 @@ fn run_lab(args: LabArgs) -> Result<u8, Failure> {
             tap: args.tap,
         },
     };
-    if args.daemon && args.waves.waves.is_some() {
-        return Err(Failure::Usage(
-            "--waves and --daemon: the daemon's card has no waves".into(),
-        ));
-    }
     let waves = args.waves.request(args.engine == LabEngine::Rtl)?;
     let code = lab::run(&lab::LabOptions {
         engine,

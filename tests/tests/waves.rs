@@ -7,6 +7,7 @@ use std::path::Path;
 use fst_reader::{FstFilter, FstHierarchyEntry, FstReader, FstSignalValue};
 use nat64_sim::pcap::Capture;
 use nat64_sim::waves::PERIOD_PS;
+use nat64_sim::SIDES;
 use nat64_tests::program::{nat64_sim, workspace};
 
 /// Values of the signals of the core's own ports, by name, at each rising edge.
@@ -68,18 +69,15 @@ fn frames(edges: &[HashMap<String, u64>], port: &str) -> Vec<Vec<u8>> {
     frames
 }
 
-fn replay(out: &Path, options: &[&str]) -> std::process::Output {
+/// Replays the example captures of these sides.
+fn replay(out: &Path, sides: &[&str], options: &[&str]) -> std::process::Output {
     let mut command = nat64_sim();
-    command.args([
-        "replay",
-        "--config",
-        "examples/seed.conf",
-        "--in",
-        "inside=examples/inside.pcap",
-    ]);
     command
-        .args(["--in", "outside=examples/outside.pcap", "--out-dir"])
+        .args(["replay", "--config", "examples/seed.conf", "--out-dir"])
         .arg(out);
+    for side in sides {
+        command.args(["--in", &format!("{side}=examples/{side}.pcap")]);
+    }
     command.args(options).output().expect("the program starts")
 }
 
@@ -100,7 +98,7 @@ fn the_chosen_packet_is_in_its_waves() {
             "--waves-packet",
             &number.to_string(),
         ];
-        let out = replay(folder.path(), &options);
+        let out = replay(folder.path(), &SIDES, &options);
         let said = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{said}");
         assert!(
@@ -125,19 +123,7 @@ fn waves_are_kept_of_the_first_packet_that_fails() {
     let file = folder.path().join("failing.fst");
     let path = file.display().to_string();
     // ARP requests are answered; then comes what nobody has asked for.
-    let mut command = nat64_sim();
-    command.args([
-        "replay",
-        "--config",
-        "examples/seed.conf",
-        "--in",
-        "outside=examples/outside.pcap",
-    ]);
-    command.arg("--out-dir").arg(folder.path());
-    let out = command
-        .args(["--engine", "rtl", "--waves", &path])
-        .output()
-        .expect("it starts");
+    let out = replay(folder.path(), &["outside"], &["--engine", "rtl", "--waves", &path]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(
         out.status.success() && said.contains("waves of packet 4 are written"),
@@ -149,7 +135,7 @@ fn waves_are_kept_of_the_first_packet_that_fails() {
 #[test]
 fn an_engine_without_waves_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
-    let out = replay(folder.path(), &["--engine", "soft", "--waves", "x.fst"]);
+    let out = replay(folder.path(), &SIDES, &["--engine", "soft", "--waves", "x.fst"]);
     let said = String::from_utf8_lossy(&out.stderr);
     assert!(!out.status.success() && said.contains("--engine rtl"), "{said}");
 }

@@ -71,7 +71,8 @@ enum Chore {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
-    /// Put a gateway under floods of seven kinds while watched conversations go on, and write tests/results/soak-ENGINE.txt.
+    /// Put a gateway under floods of seven kinds while watched conversations go on; a run of ten minutes or more is kept in
+    /// tests/results/soak-ENGINE.txt.
     #[command(
         after_help = "Examples:\n  cargo xtask soak --engine soft --minutes 60\n  cargo xtask soak --engine rtl-compiled --minutes 10 --seed 4"
     )]
@@ -358,11 +359,15 @@ fn faults(root: &Path, seeds: u64, first: u64) -> Result<(), Error> {
     )
 }
 
+/// Minutes from which on a soak's report is kept: a short trial does not replace the record of an hour.
+const SOAK_KEPT: u32 = 10;
+
 /// Runs the soak of `nat64_tests::soak` and keeps its report. A check that fails ends it with what it was. In the profile of the
 /// tests: arithmetic that overflows is to be noticed too.
 fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error> {
     let report = root.join(format!("tests/results/soak-{engine}.txt"));
     let stamp = stamp(root);
+    let kept = minutes >= SOAK_KEPT;
     let (minutes, seed) = (minutes.to_string(), seed.to_string());
     let fresh = root.join(format!("target/soak-{engine}.txt"));
     let file = fresh.display().to_string();
@@ -386,6 +391,9 @@ fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error>
         &file,
     ];
     cargo(root, &[&program[..], &arguments].concat()).run()?;
+    if !kept {
+        return Ok(());
+    }
     // Only now: a run that fails or is stopped leaves the last one's report.
     std::fs::copy(&fresh, &report).map_err(|error| Error::file(&report, error))?;
     let command = format!("cargo xtask soak --engine {engine} --minutes {minutes} --seed {seed}");

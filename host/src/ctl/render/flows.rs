@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::api::sessions::{Flow, FlowCount, FlowDirection, FlowRole};
 
 use super::sessions::Above;
-use super::{several, table};
+use super::{by_set, heading};
 
 /// Address and port as Junos writes them: no brackets.
 pub(super) fn end(address: IpAddr, port: u16) -> String {
@@ -71,14 +71,8 @@ pub fn flows(page: &[Flow], extensive: bool, show_card: bool, above: &mut Above)
             if above.is_some() {
                 out.push('\n');
             }
-            if show_card {
-                let _ = write!(out, "Card: {}, ", flow.card);
-            }
-            let _ = writeln!(
-                out,
-                "Interface: {}, Service set: {}",
-                flow.interface_name, flow.service_set_name
-            );
+            let card = show_card.then_some(flow.card.as_str());
+            out.push_str(&heading(card, &flow.interface_name, &flow.service_set_name));
             let _ = writeln!(out, "{:<67}{:<8} Dir   Frm count", "Flow", "State");
             *above = Some(key);
         }
@@ -98,24 +92,9 @@ pub fn flows(page: &[Flow], extensive: bool, show_card: bool, above: &mut Above)
 
 /// How many flows.
 pub fn flow_count(counts: &[FlowCount]) -> String {
-    let show_card = several(counts.iter().map(|one| one.card.as_str()));
-    let mut titles = vec!["Interface", "Service set", ">Flow count"];
-    if show_card {
-        titles.insert(0, "Card");
-    }
-    let rows: Vec<Vec<String>> = counts
-        .iter()
-        .map(|one| {
-            let mut row = vec![
-                one.interface_name.clone(),
-                one.service_set_name.clone(),
-                one.flow_count.to_string(),
-            ];
-            if show_card {
-                row.insert(0, one.card.clone());
-            }
-            row
-        })
-        .collect();
-    table(&titles, &rows)
+    let rows = counts.iter().map(|one| {
+        let place = [&one.card, &one.interface_name, &one.service_set_name].map(String::as_str);
+        (place, one.flow_count)
+    });
+    by_set(">Flow count", rows)
 }

@@ -119,6 +119,18 @@ pub(crate) fn several<'a>(mut cards: impl Iterator<Item = &'a str>) -> bool {
     }
 }
 
+/// A number for each service set, under `title`; rows are card, interface and service set with their number.
+pub(crate) fn by_set<'a>(title: &str, rows: impl Iterator<Item = ([&'a str; 3], u64)> + Clone) -> String {
+    // The card comes first, and only where there are several.
+    let skipped = usize::from(!several(rows.clone().map(|([card, ..], _)| card)));
+    let titles = ["Card", "Interface", "Service set", title];
+    let rows = rows.map(|(place, number)| {
+        let place = place[skipped..].iter().map(|word| word.to_string());
+        place.chain([number.to_string()]).collect()
+    });
+    table(&titles[skipped..], &rows.collect::<Vec<_>>())
+}
+
 /// `Interface: ms-0/1/0, Service set: sset-nat64`, with the card when there are several.
 pub(crate) fn heading(card: Option<&str>, interface: &str, service_set: &str) -> String {
     let card = card.map_or_else(String::new, |card| format!("Card: {card}, "));

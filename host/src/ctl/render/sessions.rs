@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::api::sessions::{Flow, Session, SessionCount, SessionsCleared, Utilization};
 
 use super::flows::{end, line, role, translation};
-use super::{percent, plural, rate, several, table};
+use super::{by_set, percent, plural, rate, several};
 
 /// How much of each session is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,26 +116,11 @@ fn one(out: &mut String, session: &Session, extensive: bool) {
 
 /// How many sessions.
 pub fn count(counts: &[SessionCount]) -> String {
-    let show_card = several(counts.iter().map(|one| one.card.as_str()));
-    let mut titles = vec!["Interface", "Service set", ">Sessions count"];
-    if show_card {
-        titles.insert(0, "Card");
-    }
-    let rows: Vec<Vec<String>> = counts
-        .iter()
-        .map(|one| {
-            let mut row = vec![
-                one.interface_name.clone(),
-                one.service_set_name.clone(),
-                one.sess_count.to_string(),
-            ];
-            if show_card {
-                row.insert(0, one.card.clone());
-            }
-            row
-        })
-        .collect();
-    table(&titles, &rows)
+    let rows = counts.iter().map(|one| {
+        let place = [&one.card, &one.interface_name, &one.service_set_name].map(String::as_str);
+        (place, one.sess_count)
+    });
+    by_set(">Sessions count", rows)
 }
 
 /// How full and how busy.
@@ -180,29 +165,14 @@ pub fn utilization(cards: &[Utilization]) -> String {
 
 /// How many sessions went.
 pub fn cleared(counts: &[SessionsCleared]) -> String {
-    let show_card = several(counts.iter().map(|one| one.card.as_str()));
-    let total: u64 = counts.iter().map(|one| one.sess_marked_for_deletion).sum();
-    let mut titles = vec!["Interface", "Service set", ">Sessions marked for deletion"];
-    if show_card {
-        titles.insert(0, "Card");
-    }
-    let rows: Vec<Vec<String>> = counts
-        .iter()
-        .map(|one| {
-            let mut row = vec![
-                one.interface_name.clone(),
-                one.service_set_name.clone(),
-                one.sess_marked_for_deletion.to_string(),
-            ];
-            if show_card {
-                row.insert(0, one.card.clone());
-            }
-            row
-        })
-        .collect();
+    let rows = counts.iter().map(|one| {
+        let place = [&one.card, &one.interface_name, &one.service_set_name].map(String::as_str);
+        (place, one.sess_marked_for_deletion)
+    });
+    let mut out = by_set(">Sessions marked for deletion", rows);
     if counts.len() > 1 {
-        format!("{}{} in all\n", table(&titles, &rows), plural(total, "session"))
-    } else {
-        table(&titles, &rows)
+        let total = counts.iter().map(|one| one.sess_marked_for_deletion).sum();
+        let _ = writeln!(out, "{} in all", plural(total, "session"));
     }
+    out
 }
