@@ -42,6 +42,7 @@ use nat64_xlate::effect::Effect;
 use nat64_xlate::keyed::Keyed;
 use nat64_xlate::pool::{Lease, Pool, Request};
 use nat64_xlate::{Effects, Nat64, Time};
+use nix::time::{clock_gettime, ClockId};
 use setup::config;
 
 mod setup;
@@ -51,10 +52,11 @@ const MILLION: usize = 1 << 20;
 /// Sessions of one client.
 const PER_CLIENT: usize = 100;
 
-/// CPU time of this thread in nanoseconds.
+/// CPU time of this thread in nanoseconds. Not from /proc/thread-self/schedstat: that moves with the scheduler's tick only,
+/// 4 ms, which is 40 ns for each of 100,000 sessions.
 fn cpu_time() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0)
+    let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("Linux has it");
+    time.tv_sec() as u64 * SECOND + time.tv_nsec() as u64
 }
 
 /// The packet of session `n`, of `size` bytes.
