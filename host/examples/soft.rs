@@ -1,8 +1,8 @@
-//! Runs the software card on two interfaces until standard input ends.
+//! Runs the software card on two interfaces until standard input ends; says how many sessions there are for each line of it.
 //!
 //! `cargo run -p nat64-host --example soft -- FILE INSIDE OUTSIDE [WORKERS]`, as root. `tap:NAME` makes a TAP device.
 
-use std::io::Read;
+use std::io::BufRead;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -41,7 +41,11 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     };
     let card = SoftCard::start(options, Arc::new(config))?;
     println!("running");
-    std::io::stdin().read_to_end(&mut Vec::new())?;
+    for line in std::io::stdin().lock().lines() {
+        line?;
+        let sessions = card.ask_all(|worker| worker.core().translator().session_count())?;
+        println!("sessions {}", sessions.iter().sum::<usize>());
+    }
     let workers = card.ask_all(|worker| {
         worker.count_lost();
         let core = worker.core();

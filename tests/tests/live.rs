@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{killpg, Signal};
+use nix::sys::signal::{kill, killpg, Signal};
 use nix::unistd::Pid;
 
 use nat64_tests::program::{nat64_sim, nat64d};
@@ -373,16 +373,20 @@ fn ctrl_c_ends_the_command_and_the_lab_still_tells_its_sums() {
 
 #[test]
 fn nothing_outlives_a_lab_that_is_killed() {
-    let marker = format!("sleep 7{}", std::process::id());
-    let mut child = nat64_sim()
-        .args(["lab", "--engine", "soft", "--server", &format!("exec {marker}"), "--"])
-        .args(marker.split(' '))
-        .spawn()
-        .expect("the program starts");
-    await_process(&marker, true);
-    child.kill().expect("killed");
-    child.wait().expect("it ended");
-    await_process(&marker, false);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGHUP] {
+        let marker = format!("sleep 7{}{}", signal as i32, std::process::id());
+        let mut child = nat64_sim()
+            .args(["lab", "--engine", "soft", "--server", &format!("exec {marker}"), "--"])
+            .args(marker.split(' '))
+            .spawn()
+            .expect("the program starts");
+        await_process(&marker, true);
+        kill(Pid::from_raw(child.id() as i32), signal).expect("sent");
+        let status = child.wait().expect("it ended");
+        let code = (signal != Signal::SIGKILL).then_some(128 + signal as i32);
+        assert_eq!(status.code(), code, "{signal}");
+        await_process(&marker, false);
+    }
     let names = Command::new("ip").args(["netns", "list"]).output().expect("ip runs");
     assert!(!String::from_utf8_lossy(&names.stdout).contains("router6"));
 }

@@ -11,15 +11,20 @@
 //!
 //! The program starts itself again in namespaces of its own (mount, network, process numbers), so that nothing it makes
 //! can outlive it: when it ends, by whatever signal, the kernel takes all of it away. `ip netns` names live in a mount
-//! that only the lab sees.
+//! that only the lab sees. The first one stays outside and waits: Ctrl-C is for those inside, SIGTERM and SIGHUP end
+//! everything at once.
 
 mod card;
 mod daemon;
 mod net;
 
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use nix::sys::signal::{kill, SigSet, Signal};
+use nix::unistd::Pid;
 
 use crate::failure::Failure;
 use net::Network;
@@ -136,7 +141,7 @@ pub enum LabError {
 /// [`Failure::Lab`] and what devices can fail with.
 pub fn run(options: &LabOptions) -> Result<u8, Failure> {
     if std::env::var_os(INSIDE).is_none() {
-        return Err(enter().into());
+        return Ok(code(enter()?));
     }
     // One that ends the command must not end the lab before it has told its sums.
     let _ = crate::cli::interrupted();
@@ -174,7 +179,6 @@ pub fn run(options: &LabOptions) -> Result<u8, Failure> {
 }
 
 fn code(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => code as u8,
         (None, Some(signal)) => 128 + signal as u8,
@@ -228,8 +232,8 @@ fn shell(daemon: bool) -> Result<ExitStatus, LabError> {
     })
 }
 
-/// Starts the program again inside its own namespaces, in place of this one; returns only when that fails.
-fn enter() -> LabError {
+/// Starts the program again inside its own namespaces and waits for its end.
+fn enter() -> Result<ExitStatus, LabError> {
     let program = |name: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
@@ -237,16 +241,17 @@ fn enter() -> LabError {
             .any(|folder| folder.join(name).is_file())
     };
     for (name, hint) in [
+        ("setpriv", "it belongs to util-linux"),
         ("unshare", "it belongs to util-linux"),
         ("mount", "it belongs to util-linux"),
         ("ip", "`cargo xtask setup`, or Debian package iproute2"),
     ] {
         if !program(name) {
-            return LabError::Program { program: name, hint };
+            return Err(LabError::Program { program: name, hint });
         }
     }
     if !std::path::Path::new("/dev/net/tun").exists() {
-        return LabError::Rights("there is no /dev/net/tun (kernel module tun)".into());
+        return Err(LabError::Rights("there is no /dev/net/tun (kernel module tun)".into()));
     }
     let own = ["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let attempt = |extra: &[&str]| {
@@ -264,22 +269,49 @@ fn enter() -> LabError {
     }
     match tried {
         Ok(out) if out.status.success() => {}
-        Ok(out) => return LabError::Rights(String::from_utf8_lossy(&out.stderr).trim().to_string()),
-        Err(source) => return LabError::Rights(source.to_string()),
+        Ok(out) => {
+            return Err(LabError::Rights(
+                String::from_utf8_lossy(&out.stderr).trim().to_string(),
+            ))
+        }
+        Err(source) => return Err(LabError::Rights(source.to_string())),
     }
-    let source = match std::env::current_exe() {
-        Ok(exe) => Command::new("unshare")
-            .args(extra)
-            .args(own)
-            .arg("--")
-            .arg(exe)
-            .args(std::env::args_os().skip(1))
-            .env(INSIDE, "1")
-            .exec(),
-        Err(source) => source,
-    };
-    LabError::Run {
+    let failed = |source| LabError::Run {
         command: "unshare".into(),
         source,
-    }
+    };
+    // Before there is another thread: each one leaves these to the one that waits for them. `unshare` would leave SIGTERM
+    // pending until its child has ended, and Ctrl-C is for those inside.
+    let awaited: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    awaited.thread_block().map_err(|errno| failed(errno.into()))?;
+    // When this process is killed, `unshare` goes with it, and all the others with that.
+    let mut child = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "unshare"])
+        .args(extra)
+        .args(own)
+        .arg("--")
+        .arg(std::env::current_exe().map_err(failed)?)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .spawn()
+        .map_err(failed)?;
+    let process = Pid::from_raw(child.id() as i32);
+    // Ends with the process.
+    std::thread::spawn(move || {
+        while let Ok(signal) = awaited.wait() {
+            if signal != Signal::SIGINT {
+                ENDED_BY.store(signal as u8, Ordering::Relaxed);
+                // It may have ended by itself just now.
+                let _ = kill(process, Signal::SIGKILL);
+            }
+        }
+    });
+    let status = child.wait().map_err(failed)?;
+    Ok(match ENDED_BY.load(Ordering::Relaxed) {
+        0 => status,
+        signal => ExitStatus::from_raw(i32::from(signal)),
+    })
 }
+
+/// The signal that the program outside of the namespaces was told to end by; 0 for none.
+static ENDED_BY: AtomicU8 = AtomicU8::new(0);

@@ -371,15 +371,7 @@ fn soak(root: &Path, engine: &str, minutes: u32, seed: u64) -> Result<(), Error>
     let (minutes, seed) = (minutes.to_string(), seed.to_string());
     let fresh = root.join(format!("target/soak-{engine}.txt"));
     let file = fresh.display().to_string();
-    let program = [
-        "run",
-        "--release",
-        "--package",
-        "nat64-tests",
-        "--example",
-        "soak",
-        "--",
-    ];
+    let program = ["run", "--package", "nat64-tests", "--example", "soak", "--"];
     let arguments = [
         "--engine",
         engine,

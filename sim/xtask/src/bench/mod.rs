@@ -14,6 +14,7 @@
 mod network;
 mod page;
 mod parts;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,8 +27,17 @@ pub use network::INSIDE;
 /// The page, and the figures behind it.
 const PAGE: &str = "BENCHMARKS.md";
 const FIGURES: &str = "docs/benchmarks.json";
-/// Who is measured on a network.
-const CONTENDERS: [&str; 2] = ["soft", "tayga"];
+/// Who is measured on a network: the software card, Tayga (Debian's package), and protomask (`cargo install protomask`) where
+/// it is there.
+fn contenders() -> Vec<&'static str> {
+    let there = |name: &str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    };
+    let mut all = vec!["soft", "tayga"];
+    all.extend(Some("protomask").filter(|name| there(name)));
+    all
+}
 
 fn failed(what: impl Into<String>) -> Error {
     Error::Bench(what.into())

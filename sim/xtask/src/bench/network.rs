@@ -7,8 +7,8 @@
 //! Contenders take turns, round by round, so that whatever else the machine does meets all of them; what is compared is
 //! processor time of the gateway's process (user and system, as the kernel accounts it) for the same work. For the
 //! software card that is everything between the two interfaces, the kernel's sending and the receiver's soft interrupt
-//! included. For Tayga it is Tayga alone: what the kernel does to route packets to and from it is accounted elsewhere,
-//! so its figures flatter it.
+//! included. For the others it is the program alone: what the kernel does to route packets to and from it is accounted
+//! elsewhere, so their figures flatter them.
 //!
 //! The program starts itself again in namespaces of its own, as the lab does; nothing outlives it.
 
@@ -19,24 +19,15 @@ use std::time::Duration;
 
 use serde_json::{json, Value};
 
-use super::{failed, sh, CONTENDERS};
+use super::{contenders, failed, sh, table};
 use crate::run::{Error, Step};
 
 /// Set in the environment of the program when it runs inside its namespaces: the file for the figures.
 pub const INSIDE: &str = "NAT64_BENCH";
 /// The prefix all contenders use; Tayga refuses documentation addresses under the well-known one.
-const SERVER: &str = "2001:db8:64::192.0.2.80";
-/// Connections that are set up for the rate, by [`CONNECT`].
+pub(super) const SERVER: &str = "2001:db8:64::192.0.2.80";
+/// Connections that are set up for the rate.
 const CONNECTIONS: u64 = 60_000;
-/// One datagram of 64 bytes (IPv6) to each of as many ports: each is the first of a connection. A hundred at a time, with a breath between
-/// them that a burst does not overrun the receiver's ring.
-const CONNECT: &str = "
-import socket, sys, time
-s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-for port in range(2000, 2000 + int(sys.argv[2])):
-    s.sendto(bytes(16), (sys.argv[1], port))
-    if port % 100 == 0: time.sleep(0.0005)
-";
 /// Packets a ping sends for the latencies.
 const PINGS: usize = 500;
 
@@ -72,10 +63,13 @@ pub fn inside(root: &Path, rounds: usize, seconds: u32, file: &Path) -> Result<(
     let mut runs: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     network()?;
     for round in 1..=rounds {
-        for name in CONTENDERS {
+        for name in contenders() {
             println!("round {round} of {rounds}: {name}");
-            let gateway = Gateway::start(root, name)?;
-            let measured = gateway.measure(seconds)?;
+            let mut gateway = Gateway::start(root, name)?;
+            let mut measured = gateway.measure(seconds)?;
+            if name == "soft" && round == rounds {
+                measured["table"] = table::measure(&mut gateway)?;
+            }
             println!("  {measured}");
             runs.entry(name).or_default().push(measured);
         }
@@ -96,15 +90,16 @@ fn network() -> Result<(), Error> {
         ip link add eth0 netns server type veth peer name g1 netns gateway
         for d in 'client eth0' 'server eth0' 'gateway g0' 'gateway g1'; do set -- $d; ip -n $1 link set $2 up; done
         ip -n client addr add 2001:db8::c6/96 dev eth0 nodad
+        for n in $(seq 16); do ip -n client addr add 2001:db8::c:$(printf %x $n)/96 dev eth0 nodad; done
         ip -n server addr add 192.0.2.80/24 dev eth0")
     .map(|_| ())
 }
 
 /// A gateway that runs.
-struct Gateway {
-    child: Child,
+pub(super) struct Gateway {
+    pub(super) child: Child,
     /// Process whose processor time counts.
-    process: u32,
+    pub(super) process: u32,
     name: &'static str,
     _folder: Folder,
 }
@@ -119,7 +114,10 @@ impl Drop for Folder {
     }
 }
 
+/// A million sessions that live 60 seconds: see [`table`].
 const SOFT_CONFIG: &str = "
+set nat64-nic timers udp 60
+set nat64-nic limits sessions 1000000
 set services nat pool p address 203.0.113.0/24
 set services nat pool p port automatic
 set services nat rule r match-direction input
@@ -139,56 +137,88 @@ prefix 2001:db8:64::/96
 dynamic-pool 203.0.113.0/24
 ";
 
+/// Addresses and routes of a gateway that the kernel routes packets to and from.
+const KERNEL_ROUTES: &str = "ip netns exec gateway sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv4.ip_forward=1 \
+         net.ipv6.conf.all.forwarding=1
+     ip -n gateway addr add 2001:db8::1/96 dev g0 nodad
+     ip -n gateway addr add 192.0.2.1/24 dev g1
+     ip -n client route add 2001:db8:64::/96 via 2001:db8::1
+     ip -n server route add 203.0.113.0/24 via 192.0.2.1
+";
+
+fn start_soft(root: &Path, folder: &Path) -> Result<Command, Error> {
+    let config = folder.join("config");
+    std::fs::write(&config, SOFT_CONFIG).map_err(|e| Error::file(&config, e))?;
+    sh(
+        "ip netns exec gateway sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=0
+        ip -n client route add 2001:db8:64::/96 via fe80::4e:36ff:fe34:0 dev eth0
+        ip -n server route add 203.0.113.0/24 dev eth0",
+    )?;
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", "gateway"])
+        .arg(root.join("target/release/examples/soft"))
+        .arg(&config)
+        .args(["g0", "g1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+fn start_tayga(folder: &Path) -> Result<Command, Error> {
+    let config = folder.join("config");
+    std::fs::write(&config, format!("{TAYGA_CONFIG}data-dir {}\n", folder.display()))
+        .map_err(|e| Error::file(&config, e))?;
+    sh(&format!(
+        "{KERNEL_ROUTES}
+         ip netns exec gateway tayga -c {} --mktun
+         ip -n gateway link set nat64 up
+         ip -n gateway route add 203.0.113.0/24 dev nat64
+         ip -n gateway route add 2001:db8:64::/96 dev nat64",
+        config.display()
+    ))?;
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", "gateway", "tayga", "-d", "-c"])
+        .arg(&config);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
+}
+
+/// It makes its device and the routes to it by itself.
+fn start_protomask() -> Result<Command, Error> {
+    sh(KERNEL_ROUTES)?;
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", "gateway", "protomask", "--interface", "nat64"])
+        .args([
+            "--translation-prefix",
+            "2001:db8:64::/96",
+            "--pool-prefix",
+            "203.0.113.0/24",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    Ok(command)
+}
+
 impl Gateway {
     fn start(root: &Path, name: &'static str) -> Result<Self, Error> {
         let folder = PathBuf::from(format!("/run/bench-{name}"));
         std::fs::create_dir_all(&folder).map_err(|e| Error::file(&folder, e))?;
-        let config = folder.join("config");
         // Each round begins without what the one before left.
         sh(
             "ip -n client -6 route flush 2001:db8:64::/96; ip -n server route flush 203.0.113.0/24 || true
             ip -n client neigh flush all; ip -n server neigh flush all
             ip -n gateway addr flush dev g0; ip -n gateway addr flush dev g1",
         )?;
-        let child = if name == "soft" {
-            std::fs::write(&config, SOFT_CONFIG).map_err(|e| Error::file(&config, e))?;
-            sh(
-                "ip netns exec gateway sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=0
-                ip -n client route add 2001:db8:64::/96 via fe80::4e:36ff:fe34:0 dev eth0
-                ip -n server route add 203.0.113.0/24 dev eth0",
-            )?;
-            Command::new("ip")
-                .args(["netns", "exec", "gateway"])
-                .arg(root.join("target/release/examples/soft"))
-                .arg(&config)
-                .args(["g0", "g1"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::null())
-                .spawn()
-        } else {
-            std::fs::write(&config, format!("{TAYGA_CONFIG}data-dir {}\n", folder.display()))
-                .map_err(|e| Error::file(&config, e))?;
-            let config = config.display();
-            sh(&format!(
-                "ip netns exec gateway sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv4.ip_forward=1 \
-                     net.ipv6.conf.all.forwarding=1
-                 ip -n gateway addr add 2001:db8::1/96 dev g0 nodad
-                 ip -n gateway addr add 192.0.2.1/24 dev g1
-                 ip netns exec gateway tayga -c {config} --mktun
-                 ip -n gateway link set nat64 up
-                 ip -n gateway route add 203.0.113.0/24 dev nat64
-                 ip -n gateway route add 2001:db8:64::/96 dev nat64
-                 ip -n client route add 2001:db8:64::/96 via 2001:db8::1
-                 ip -n server route add 203.0.113.0/24 via 192.0.2.1"
-            ))?;
-            Command::new("ip")
-                .args(["netns", "exec", "gateway", "tayga", "-d", "-c"])
-                .arg(folder.join("config"))
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
+        let command = match name {
+            "soft" => start_soft(root, &folder),
+            "tayga" => start_tayga(&folder),
+            _ => start_protomask(),
         };
+        let child = command?.spawn();
         let child = child.map_err(|e| failed(format!("{name}: {e}")))?;
         // `ip netns exec` becomes the program: same process.
         let process = child.id();
@@ -237,9 +267,8 @@ impl Gateway {
             text.trim().parse().map_err(|_| failed(format!("rx_packets is {text}")))
         };
         let (before, packets) = (self.time()?, arrived()?);
-        sh(&format!(
-            "ip netns exec client python3 -c '{CONNECT}' {SERVER} {CONNECTIONS}; sleep 0.5"
-        ))?;
+        table::offer(CONNECTIONS)?;
+        std::thread::sleep(Duration::from_millis(500));
         let (used, through) = (self.time()? - before, arrived()? - packets);
         if through < CONNECTIONS / 2 {
             return Err(failed(format!("of {CONNECTIONS} connections {through} got through")));
@@ -281,7 +310,8 @@ impl Drop for Gateway {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if self.name == "tayga" {
+        if self.name != "soft" {
+            // Tayga's device stays when it ends.
             let _ = sh("ip -n gateway link del nat64");
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{median, CONTENDERS, FIGURES};
+use super::{median, FIGURES};
 
 /// Horizontal bars, each with its figure, on white: a page may be shown on black.
 fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
@@ -41,6 +41,14 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Who was measured, ours first.
+fn contenders(figures: &Value) -> Vec<&'static str> {
+    ["soft", "tayga", "protomask"]
+        .into_iter()
+        .filter(|name| figures["runs"][name].is_array())
+        .collect()
+}
+
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN)
 }
@@ -51,7 +59,10 @@ fn word(value: &Value) -> &str {
 
 /// The pictures: file names without ending, and SVG.
 pub fn plots(figures: &Value) -> Vec<(&'static str, String)> {
-    let contenders = |key| CONTENDERS.map(|name| (name.to_string(), median(figures, name, key)));
+    let contenders = |key| -> Vec<(String, f64)> {
+        let all = contenders(figures).into_iter();
+        all.map(|name| (name.to_string(), median(figures, name, key))).collect()
+    };
     let of = |unit| {
         let all = list(&figures["translator"])
             .iter()
@@ -192,8 +203,31 @@ fn translator(figures: &Value) -> String {
             let _ = writeln!(text, "* {term} (`{name}`): {said}");
         }
     }
-    text + "* connection tracking table capacity: what the configuration allows, at the memory for each session that `cargo bench \
-            -p nat64-xlate -- memory` prints; in the card, the sessions in the table above.\n"
+    text
+}
+
+/// What the table of connections holds, and what its end costs: measured once, so the last round that has it.
+fn table(figures: &Value) -> String {
+    let runs = list(&figures["runs"]["soft"]);
+    let Some(table) = runs
+        .iter()
+        .rev()
+        .map(|run| &run["table"])
+        .find(|table| table.is_object())
+    else {
+        return String::new();
+    };
+    let figure = |key: &str| number(&table[key]);
+    format!(
+        "* connection tear-down rate, by timeout: {:.1} million for a second of processor time ({:.2} us each);\n\
+         * connection tracking table capacity: {} held of {} that were offered, which is what the configuration allows \
+         (`nat64-nic limits sessions`), at {:.0} bytes of resident memory each, the pool's among them.\n\n",
+        1.0 / figure("teardown_us"),
+        figure("teardown_us"),
+        table["held"],
+        table["offered"],
+        figure("bytes_per_session")
+    )
 }
 
 fn network(figures: &Value) -> String {
@@ -207,33 +241,56 @@ fn network(figures: &Value) -> String {
         ("round trip of a ping, median (us)", "rtt_p50_us"),
         ("round trip of a ping, 99 % (us)", "rtt_p99_us"),
     ];
-    let mut table = String::from(
-        "## The software card beside Tayga\n\n| | software card | Tayga 0.9.2 | ratio |\n|---|---|---|---|\n",
-    );
-    for (name, key) in rows {
-        let [soft, tayga] = CONTENDERS.map(|who| median(figures, who, key));
-        let _ = writeln!(table, "| {name} | {soft:.2} | {tayga:.2} | {:.2} |", soft / tayga);
+    let contenders = contenders(figures);
+    let mut table_text = String::from("## The software card beside others\n\n| | software card |");
+    for other in &contenders[1..] {
+        let shown = match *other {
+            "tayga" => "Tayga 0.9.2",
+            "protomask" => "protomask 1.1",
+            other => other,
+        };
+        let _ = write!(table_text, " {shown} | ratio |");
     }
-    let set_up = median(figures, CONTENDERS[0], "setup_us");
+    table_text += "\n|---|---|";
+    table_text += &"---|---|".repeat(contenders.len() - 1);
+    table_text += "\n";
+    for (name, key) in rows {
+        let soft = median(figures, "soft", key);
+        let _ = write!(table_text, "| {name} | {soft:.2} |");
+        for other in &contenders[1..] {
+            let figure = median(figures, other, key);
+            let _ = write!(table_text, " {figure:.2} | {:.2} |", soft / figure);
+        }
+        table_text += "\n";
+    }
+    let set_up = median(figures, "soft", "setup_us");
     let _ = writeln!(
-        table,
-        "| processor time to set up a connection, its first packet of UDP included (us) | {set_up:.2} | keeps no state | |\n\n\
-         In the terms of RFC 9693, of the software card between its interfaces, one worker: connection establishment rate {:.2} million for a \
-         second of processor time.",
+        table_text,
+        "\nIn the terms of RFC 9693, of the software card between its interfaces, one worker, UDP:\n\n\
+         * connection establishment rate: {:.2} million for a second of processor time ({set_up:.2} us each, the first packet's way \
+         through included);",
         1.0 / set_up
     );
-    table
+    let missing = if contenders.contains(&"protomask") {
+        ""
+    } else {
+        "; protomask was not there"
+    };
+    table_text
+        + &table(figures)
         + &format!(
-            "\n![TCP](docs/bench-tcp.svg)\n\n![UDP](docs/bench-udp.svg)\n\n\
+            "![TCP](docs/bench-tcp.svg)\n\n![UDP](docs/bench-udp.svg)\n\n\
              Medians of {} rounds of {} s each, contenders in turn. Client, gateway and server are namespaces joined by veth pairs with all \
              offloads on. TCP is one stream of iperf3; super-segments reach the software card whole, and the kernel cuts \
-             them for Tayga, which reads packets from a TUN device. UDP is iperf3 with 64 bytes of payload at 50 Mbit/s \
+             them for the others, which read packets from a TUN device. UDP is iperf3 with 64 bytes of payload at 50 Mbit/s \
              offered (98,000 packets a second); the time is divided by the packets that arrived. Processor time is that of \
              the gateway's process, user and system. The software card's has everything between the two interfaces in it, \
-             also the kernel's sending and the receiver's soft interrupt; Tayga's lacks the kernel's routing between the \
-             interfaces and its device, so its figures flatter it. Tayga translates without ports and without state for each flow. \
-             Connections are datagrams to 60,000 ports of the server, each the first of its connection; those that came through count. \
-             VPP and Jool are not in Debian's archive and have not been measured; protomask neither.\n",
+             also the kernel's sending and the receiver's soft interrupt; the others' lacks the kernel's routing between the \
+             interfaces and their device, so their figures flatter them. Tayga and protomask translate without ports and without \
+             state for each flow. Connections are datagrams from 60,000 ports of a client, each the first of its connection, with a \
+             mapping of its own; those that came through count. For the table a million sessions of 60 s are filled from sixteen \
+             clients and left alone until all have ended; what the program takes when idle is subtracted. VPP and Jool are not in \
+             Debian's archive and have not been measured{missing}.\n",
             figures["rounds"], figures["seconds"]
         )
 }
@@ -264,9 +321,11 @@ mod tests {
     #[test]
     fn the_page_has_medians_and_ratios_and_makes_nothing_up() {
         let run = |x: f64| json!({"tcp_gbits": x, "tcp_gbits_per_cpu": x, "udp_us_per_packet": x, "rtt_p50_us": x, "setup_us": x});
+        let mut last = run(4.0);
+        last["table"] = json!({"offered": 12, "held": 10, "bytes_per_session": 300.0, "teardown_us": 0.5});
         let figures = json!({
             "runs": {
-                "soft": [run(9.0), run(1.0), run(4.0)],
+                "soft": [run(9.0), run(1.0), last],
                 "tayga": [run(2.0), run(2.0), run(2.0)],
             },
             "translator": [{"name": "life1m-setup-batch", "figure": 500.0, "unit": "ns", "limit": 500.0}],
@@ -279,7 +338,10 @@ mod tests {
             "* connection establishment rate (`life1m-setup-batch`): 2.00 million a second",
             "* connection tear-down rate, by timeout (`life1m-expire-batch`): not measured in a quick run",
             "No board has been placed and routed",
-            "of the software card between its interfaces, one worker: connection establishment rate 0.25 million",
+            "* connection establishment rate: 0.25 million for a second of processor time (4.00 us each",
+            "* connection tear-down rate, by timeout: 2.0 million for a second of processor time (0.50 us each)",
+            "capacity: 10 held of 12 that were offered",
+            "protomask was not there",
             "NaN",
         ] {
             assert!(page.contains(line), "{line} in {page}");
