@@ -3,6 +3,7 @@
 mod common;
 
 use common::{statements, value, Random};
+use nat64_host::api::sessions::SessionFilter;
 use nat64_host::config::schema::{Value, ROOT};
 use nat64_host::config::{self, Applied, BuildOptions, ProblemKind, Tree};
 
@@ -205,12 +206,12 @@ fn clear_commands_name_sessions() {
         panic!()
     };
     assert_eq!(filter.service_set.as_deref(), Some("s"));
-    assert_eq!(filter.source_prefix, Some(("2001:db8::".parse().unwrap(), 32)));
-    assert_eq!(filter.destination_prefix, Some(("192.0.2.1".parse().unwrap(), 32)));
+    assert_eq!(filter.source_prefix, Some("2001:db8::/32".into()));
+    assert_eq!(filter.destination_prefix, Some("192.0.2.1".into()));
     assert_eq!((filter.source_port, filter.destination_port), (Some(40_000), Some(80)));
-    assert_eq!(filter.protocol, Some(nat64_layout::Protocol::Tcp));
+    assert_eq!(filter.protocol, Some("tcp".into()));
     let all = config::apply_command(&mut tree, "clear services sessions").unwrap();
-    assert_eq!(all, Applied::ClearSessions(config::SessionFilter::default()));
+    assert_eq!(all, Applied::ClearSessions(SessionFilter::default()));
     for bad in [
         "clear services sessions protocol",
         "clear services sessions protocol sctp",

@@ -8,7 +8,7 @@
 //! A packet that left no trace behind a card (nothing sent, nothing punted) was dropped by it or is held; the card's drop
 //! counters, read only then, tell which.
 
-mod clear;
+mod related;
 
 use std::io::Read;
 use std::path::Path;
@@ -18,8 +18,10 @@ use std::time::Duration;
 use nat64_driver::gateway::{Gateway, GatewayError};
 use nat64_driver::{link, Card, CardOptions, LinkType};
 use nat64_host::config::{self, Applied, BuildOptions, Tree};
+use nat64_host::daemon::filter::SessionMatch;
 use nat64_layout::regs::COUNTER_BASE;
 use nat64_layout::{HashKey, Reason, ReasonKind, MAX_FRAME, MIN_FRAME};
+use nat64_xlate::SessionInfo;
 
 use crate::card::{EngineFactory, SimCard, Wire};
 use crate::compare::Compare;
@@ -475,7 +477,11 @@ impl Device for GatewayDevice {
             self.tree = tree;
         }
         for filter in filters {
-            let matches = clear::matcher(&filter, self.gateway.config());
+            // As the daemon selects; what is in the card is not asked for.
+            let filter = SessionMatch::new(&filter).map_err(|e| DeviceFailure::Config(e.message))?;
+            let config = self.gateway.config().clone();
+            let filter = filter.bind(&config);
+            let matches = |info: &SessionInfo| filter.matches(info, false);
             self.gateway.clear_sessions(now, matches).map_err(failure)?;
         }
         self.settle(now, out)
@@ -509,7 +515,7 @@ impl Device for GatewayDevice {
             LinkType::Raw => bytes,
             LinkType::Ethernet => link::raw_unwrap(bytes).unwrap_or_default(),
         };
-        let matches = clear::sessions_of(packet);
+        let matches = related::sessions_of(packet);
         let sessions = self
             .gateway
             .translator()

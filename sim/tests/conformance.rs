@@ -322,6 +322,15 @@ fn walk(engine: &str) {
         json!({"tx": []})
     );
     assert_eq!(h.counts()[0], counts[0] - 1);
+    // A filter means what it means to the daemon: the pool's address is where answers go to, not where they come from.
+    for (filter, left) in [
+        ("source-prefix 192.0.2.0/24", counts[0] - 1),
+        ("source-prefix 2001:db8:ffff::/48", counts[0] - 1),
+        ("source-prefix 2001:db8::/32 destination-prefix 64:ff9b::/96", 0),
+    ] {
+        h.config(t + 2 * MS, &[&format!("clear services sessions {filter}")]);
+        assert_eq!(h.counts()[0], left, "{filter}");
+    }
     assert_eq!(h.config(t + 2 * MS, &["clear services sessions"]), json!({"tx": []}));
     assert_eq!(h.counts(), [0, 0]);
 

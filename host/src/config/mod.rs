@@ -74,7 +74,7 @@ pub use model::{
 pub use parse::parse_curly;
 pub use place::{Place, Source};
 pub use problem::{ConfigError, Problem, ProblemKind, Warning, WarningKind, MAX_PROBLEMS};
-pub use set::{parse_set, Applied, SessionFilter};
+pub use set::{parse_set, Applied};
 pub use show::{show, Format};
 pub use tree::{Node, Tree};
 

@@ -3,18 +3,16 @@
 //! The commands themselves are in [`super::edit`]; `clear services sessions` changes nothing in the tree and is handed
 //! to the caller.
 
-use std::net::IpAddr;
 use std::sync::Arc;
-
-use nat64_layout::Protocol;
 
 use super::edit::{apply, EditPath};
 use super::load::Word;
 use super::place::Source;
 use super::problem::{ConfigError, Problem, ProblemKind, Problems};
 use super::tree::Tree;
-use super::value::{number, prefix, Value};
+use super::value::{number, Value};
 use super::MAX_TEXT;
+use crate::api::sessions::SessionFilter;
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,23 +23,6 @@ pub enum Applied {
     ClearSessions(SessionFilter),
     /// An empty line or a comment.
     Nothing,
-}
-
-/// Which sessions a `clear services sessions` means; `None` fields match all.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SessionFilter {
-    /// `service-set NAME`.
-    pub service_set: Option<String>,
-    /// `source-prefix`: address and length, either family.
-    pub source_prefix: Option<(IpAddr, u8)>,
-    /// `destination-prefix`: address and length, either family.
-    pub destination_prefix: Option<(IpAddr, u8)>,
-    /// `source-port`.
-    pub source_port: Option<u16>,
-    /// `destination-port`.
-    pub destination_port: Option<u16>,
-    /// `protocol tcp|udp|icmp|icmp6`.
-    pub protocol: Option<Protocol>,
 }
 
 /// Reads a configuration in `set` form: commands, one per line; empty lines and lines that begin with `#` count for
@@ -149,19 +130,14 @@ pub(super) fn clear(verb: &Word, path: &[Word]) -> Result<Applied, ConfigError> 
             return Err(Problem::new(kind, given.place()).into());
         }
         let port = || number(text).and_then(|port| u16::try_from(port).ok());
+        let text = text.to_owned();
         match word.text.as_ref() {
-            "service-set" => filter.service_set = Some(given.text.to_string()),
-            "source-prefix" => filter.source_prefix = prefix(text),
-            "destination-prefix" => filter.destination_prefix = prefix(text),
+            "service-set" => filter.service_set = Some(text),
+            "source-prefix" => filter.source_prefix = Some(text),
+            "destination-prefix" => filter.destination_prefix = Some(text),
             "source-port" => filter.source_port = port(),
             "destination-port" => filter.destination_port = port(),
-            _ => {
-                filter.protocol = Some(match text {
-                    "tcp" => Protocol::Tcp,
-                    "udp" => Protocol::Udp,
-                    _ => Protocol::Icmp,
-                });
-            }
+            _ => filter.protocol = Some(text),
         }
         rest = more;
     }

@@ -84,6 +84,7 @@ pub fn bench(root: &Path, rounds: usize, seconds: u32, quick: bool) -> Result<()
         "boards": parts::boards(root)?,
         "engines": engines,
         "translator": translator,
+        "versions": versions(),
         "runs": network,
     });
     let write = |name: &str, text: String| {
@@ -101,6 +102,15 @@ pub fn bench(root: &Path, rounds: usize, seconds: u32, quick: bool) -> Result<()
     write(PAGE, page::page(&figures))?;
     println!("{PAGE}, {FIGURES}");
     Ok(())
+}
+
+/// Versions of those beside us.
+fn versions() -> Value {
+    let of = |script: &str| sh(script).unwrap_or_default().trim().to_owned();
+    json!({
+        "tayga": of("dpkg-query -W -f '${Version}' tayga"),
+        "protomask": of("protomask --version | cut -d ' ' -f 2"),
+    })
 }
 
 fn machine() -> String {

@@ -244,12 +244,9 @@ fn network(figures: &Value) -> String {
     let contenders = contenders(figures);
     let mut table_text = String::from("## The software card beside others\n\n| | software card |");
     for other in &contenders[1..] {
-        let shown = match *other {
-            "tayga" => "Tayga 0.9.2",
-            "protomask" => "protomask 1.1",
-            other => other,
-        };
-        let _ = write!(table_text, " {shown} | ratio |");
+        let shown = if *other == "tayga" { "Tayga" } else { other };
+        let version = word(&figures["versions"][other]);
+        let _ = write!(table_text, " {shown} {version} | ratio |");
     }
     table_text += "\n|---|---|";
     table_text += &"---|---|".repeat(contenders.len() - 1);
