@@ -2,8 +2,9 @@
 //!
 //! A round takes what others handed over and up to [`BATCH`] frames of each port; a worker sleeps when a round found
 //! nothing. Woken for each frame of a steady stream it would spend more on waking than on work; so where frames come
-//! faster than `MODERATED` a second it sleeps `NAP` between rounds, as network cards moderate interrupts, and takes
-//! what came meanwhile together. A stream that is slower, such as one question and one answer at a time, never waits.
+//! faster than `MODERATED` a second it naps between rounds until `GATHERED` of them should be there, for `NAP` at the least
+//! and the most, as network cards moderate interrupts, and takes what came meanwhile together. A stream that is slower,
+//! such as one question and one answer at a time, never waits.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -21,8 +22,10 @@ use super::sys::{self, Event};
 
 /// Frames a second from which on a worker naps between rounds.
 const MODERATED: f64 = 40_000.0;
-/// A nap.
-const NAP: Duration = Duration::from_micros(100);
+/// Frames that are worth one waking: it costs some 10 us, and what is sent together goes through the kernel together.
+const GATHERED: f64 = 32.0;
+/// The shortest nap and the longest: what a packet may wait for others, and less than the rings of the ports hold.
+const NAP: [Duration; 2] = [Duration::from_micros(100), Duration::from_micros(300)];
 /// Time over which frames are counted for their rate.
 const RATE_WINDOW: Duration = Duration::from_millis(5);
 
@@ -55,7 +58,7 @@ pub struct Worker {
 pub(super) struct Rate {
     since: Instant,
     frames: usize,
-    high: bool,
+    nap: Option<Duration>,
 }
 
 impl Rate {
@@ -64,19 +67,21 @@ impl Rate {
         Self {
             since: now,
             frames: 0,
-            high: false,
+            nap: None,
         }
     }
 
-    /// Some frames came, or none; whether they come fast.
-    fn count(&mut self, now: Instant, frames: usize) -> bool {
+    /// Some frames came, or none; how long to nap, where they come fast.
+    fn count(&mut self, now: Instant, frames: usize) -> Option<Duration> {
         self.frames += frames;
         let time = now.saturating_duration_since(self.since);
         if time >= RATE_WINDOW {
-            self.high = self.frames as f64 >= MODERATED * time.as_secs_f64();
+            let rate = self.frames as f64 / time.as_secs_f64();
+            let gathered = || Duration::from_secs_f64(GATHERED / rate).clamp(NAP[0], NAP[1]);
+            self.nap = (rate >= MODERATED).then(gathered);
             (self.since, self.frames) = (now, 0);
         }
-        self.high
+        self.nap
     }
 }
 
@@ -137,11 +142,10 @@ impl Worker {
             let frames = self.round()?;
             busy |= frames > 0;
             self.core.hand_events(&self.log);
-            let fast = self.rate.count(Instant::now(), frames);
-            if fast && frames < BATCH {
-                std::thread::sleep(NAP);
-            } else if !busy {
-                self.sleep();
+            match self.rate.count(Instant::now(), frames) {
+                Some(nap) if frames < BATCH => std::thread::sleep(nap),
+                _ if !busy => self.sleep(),
+                _ => {}
             }
         }
         Ok(())
@@ -296,11 +300,19 @@ mod tests {
         let at = |micros: u64| start + Duration::from_micros(micros);
         let mut rate = Rate::new(start);
         // A ping-pong of 25 us there and back: two frames each 50 us is no stream.
-        assert!((1..=400).all(|i| !rate.count(at(i * 50), 1)));
-        let fast = (401..=1000).map(|i| rate.count(at(i * 50), 5)).collect::<Vec<_>>();
-        assert!(!fast[0] && fast[599], "100,000 a second");
+        assert!((1..=400).all(|i| rate.count(at(i * 50), 1).is_none()));
+        // The nap is as long as 32 frames take, within its bounds.
+        let mut now = 400;
+        for (frames, nap) in [(3, 300), (8, 200), (20, 100)] {
+            let naps = (1..=600)
+                .map(|i| rate.count(at((now + i) * 50), frames))
+                .collect::<Vec<_>>();
+            let micros = naps[599].map(|nap| nap.as_micros());
+            assert_eq!(micros, Some(nap), "{} frames a second", frames * 20_000);
+            now += 600;
+        }
         // When it ends, so does moderation.
-        let ends = (1001..=1300).map(|i| rate.count(at(i * 50), 0)).collect::<Vec<_>>();
-        assert!(!ends[299]);
+        let ends = (1..=300).map(|i| rate.count(at((now + i) * 50), 0)).collect::<Vec<_>>();
+        assert_eq!(ends[299], None);
     }
 }

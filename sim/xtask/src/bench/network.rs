@@ -28,7 +28,9 @@ pub const INSIDE: &str = "NAT64_BENCH";
 pub(super) const SERVER: &str = "2001:db8:64::192.0.2.80";
 /// Connections that are set up for the rate.
 const CONNECTIONS: u64 = 60_000;
-/// Packets a ping sends for the latencies.
+/// iperf3's options for small datagrams, 98,000 a second.
+const SMALL: &str = "-u -l 64 -b 50M";
+/// Packets a ping sends for the latencies, 2 ms apart.
 const PINGS: usize = 500;
 
 /// Measures in namespaces of their own, `seconds` each in `rounds`; the figures of each round, by contender.
@@ -276,22 +278,45 @@ impl Gateway {
         Ok(Some(used * 1e6 / through as f64))
     }
 
-    fn measure(&self, seconds: u32) -> Result<Value, Error> {
-        let number = |v: &Value| v.as_f64().unwrap_or(0.0);
-        let (tcp, used) = self.iperf(&format!("-t {seconds}"))?;
-        let bits = number(&tcp["end"]["sum_received"]["bits_per_second"]);
-        let bytes = number(&tcp["end"]["sum_received"]["bytes"]);
-        let (udp, udp_used) = self.iperf(&format!("-t {seconds} -u -l 64 -b 50M"))?;
-        let sent = number(&udp["end"]["sum"]["packets"]);
-        let lost = number(&udp["end"]["sum"]["lost_packets"]);
-        let set_up = self.connect()?;
-        let pings = sh(&format!("ip netns exec client ping -i 0.002 -c {PINGS} {SERVER}"))?;
+    /// Round trips in milliseconds, the shortest first.
+    fn ping(&self) -> Result<Vec<f64>, Error> {
+        // It ends with an error when answers are lost, which a busy gateway may do.
+        let pings = sh(&format!(
+            "ip netns exec client ping -i 0.002 -c {PINGS} {SERVER} || true"
+        ))?;
         let mut times: Vec<f64> = pings
             .lines()
             .filter_map(|line| line.split("time=").nth(1)?.split(' ').next()?.parse().ok())
             .collect();
         times.sort_by(f64::total_cmp);
-        let rank = |share: f64| times.get((times.len() as f64 * share) as usize).map(|ms| ms * 1000.0);
+        if times.len() < PINGS / 2 {
+            return Err(failed(format!(
+                "{}: {} of {PINGS} pings were answered",
+                self.name,
+                times.len()
+            )));
+        }
+        Ok(times)
+    }
+
+    fn measure(&self, seconds: u32) -> Result<Value, Error> {
+        let number = |v: &Value| v.as_f64().unwrap_or(0.0);
+        let (tcp, used) = self.iperf(&format!("-t {seconds}"))?;
+        let bits = number(&tcp["end"]["sum_received"]["bits_per_second"]);
+        let bytes = number(&tcp["end"]["sum_received"]["bytes"]);
+        let (udp, udp_used) = self.iperf(&format!("-t {seconds} {SMALL}"))?;
+        let sent = number(&udp["end"]["sum"]["packets"]);
+        let lost = number(&udp["end"]["sum"]["lost_packets"]);
+        let set_up = self.connect()?;
+        let alone = self.ping()?;
+        let busy = std::thread::scope(|scope| {
+            // The stream lasts longer than the pings, and has begun when they begin.
+            let stream = scope.spawn(|| self.iperf(&format!("-t 4 {SMALL}")));
+            std::thread::sleep(Duration::from_secs(1));
+            let busy = self.ping();
+            stream.join().map_err(|_| failed("iperf3's thread panicked"))??;
+            busy
+        })?;
         Ok(json!({
             "tcp_gbits": bits / 1e9,
             "tcp_gbits_per_cpu": bytes * 8.0 / 1e9 / used.max(0.01),
@@ -299,10 +324,18 @@ impl Gateway {
             "udp_lost": lost,
             "udp_us_per_packet": udp_used * 1e6 / (sent - lost).max(1.0),
             "setup_us": set_up,
-            "rtt_p50_us": rank(0.5),
-            "rtt_p99_us": rank(0.99),
+            "rtt_p50_us": rank(&alone, 0.5),
+            "rtt_p99_us": rank(&alone, 0.99),
+            "busy_rtt_p50_us": rank(&busy, 0.5),
+            "busy_rtt_p99_us": rank(&busy, 0.99),
         }))
     }
+}
+
+/// The time that a share of the round trips are not longer than, in microseconds.
+fn rank(times: &[f64], share: f64) -> Option<f64> {
+    let at = (times.len() as f64 * share) as usize;
+    times.get(at).map(|ms| ms * 1000.0)
 }
 
 impl Drop for Gateway {
