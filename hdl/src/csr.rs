@@ -315,6 +315,7 @@ mod tests {
         assert_eq!(read(&mut bench, regs::COUNTER_BASE + 8), 0x1234_5678);
         assert_eq!(read(&mut bench, nat64_layout::tables::UNIT_BASE), 0, "tables read as 0");
         bench.agrees_with_verilog("csr");
+        bench.agrees_with_netlist("csr");
     }
 
     #[test]

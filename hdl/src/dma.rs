@@ -232,5 +232,6 @@ mod tests {
         }
         assert_eq!(got, total);
         bench.agrees_with_verilog("dma");
+        bench.agrees_with_netlist("dma");
     }
 }

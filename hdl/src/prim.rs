@@ -421,6 +421,7 @@ mod tests {
         }
         assert!(seen > 500);
         bench.agrees_with_verilog("small_fifo");
+        bench.agrees_with_netlist("small_fifo");
     }
 
     #[test]
@@ -435,5 +436,6 @@ mod tests {
             bench.tick();
         }
         bench.agrees_with_verilog("block_ram");
+        bench.agrees_with_netlist("block_ram");
     }
 }

@@ -13,6 +13,8 @@ use rust_hdl::core::atom::{Atom, AtomKind};
 
 use crate::prim::{Clocked, Domains};
 
+mod netlist;
+
 /// Updates a block until nothing moves.
 ///
 /// Panics after 1,000 passes: the block has a combinational loop.
@@ -164,6 +166,16 @@ impl<B: Clocked> Bench<B> {
             &self.lines,
         );
     }
+
+    /// Replays the first recorded clocks on what synthesis for an ECP5 makes of the Verilog, in the cells of that part.
+    ///
+    /// Panics as [`Bench::agrees_with_verilog`] does. Needs yosys, too.
+    pub fn agrees_with_netlist(&self, name: &str) {
+        let ports = Ports::of(self.uut.as_ref());
+        let clock = ports.clock.expect("the block has a clock");
+        let lines: Vec<String> = self.lines.iter().map(|line| format!("1 {line}")).collect();
+        netlist::replay(name, &self.verilog(), &[&clock], &ports.inputs, &ports.outputs, &lines);
+    }
 }
 
 /// A block with several clocks under test. A record's line begins with the clocks that rise, bit `i` the one of that place in
@@ -231,6 +243,19 @@ impl<B: Domains> DomainBench<B> {
             &self.lines,
         );
     }
+
+    /// See [`Bench::agrees_with_netlist`].
+    pub fn agrees_with_netlist(&self, name: &str) {
+        let ports = Ports::of(self.uut.as_ref()).without(B::CLOCKS);
+        netlist::replay(
+            name,
+            &self.verilog(),
+            B::CLOCKS,
+            &ports.inputs,
+            &ports.outputs,
+            &self.lines,
+        );
+    }
 }
 
 /// Replays a record on Verilog text whose top module is `top`, under iverilog.
@@ -258,38 +283,69 @@ fn replay(
     outputs: &[(String, usize)],
     lines: &[String],
 ) {
-    assert!(!lines.is_empty(), "{name}: nothing was recorded");
-    let dir = scratch(name);
-    std::fs::write(dir.join("uut.v"), verilog).unwrap();
-    std::fs::write(dir.join("ports.txt"), lines.join("\n") + "\n").unwrap();
-    std::fs::write(dir.join("bench.v"), bench_text(clocks, inputs, outputs)).unwrap();
-    let run = |program: &str, args: &[&str]| {
+    let scratch = Scratch::new(name, verilog, clocks, inputs, outputs, lines);
+    let (ok, said) = scratch.run("iverilog", &["-g2005", "-Wall", "-t", "null", "-s", "top", "uut.v"]);
+    let said: Vec<&str> = said.lines().filter(|l| !tolerated(l)).collect();
+    assert!(ok && said.is_empty(), "{name}: iverilog: {}", said.join("\n"));
+    scratch.agrees(&["uut.v"]);
+}
+
+/// A folder with Verilog, a record, and the bench that replays it.
+struct Scratch<'a> {
+    name: &'a str,
+    dir: PathBuf,
+    clocks: usize,
+}
+
+impl<'a> Scratch<'a> {
+    fn new(
+        name: &'a str,
+        verilog: &str,
+        clocks: &[&str],
+        inputs: &[(String, usize)],
+        outputs: &[(String, usize)],
+        lines: &[String],
+    ) -> Self {
+        assert!(!lines.is_empty(), "{name}: nothing was recorded");
+        let dir = scratch(name);
+        std::fs::write(dir.join("uut.v"), verilog).unwrap();
+        std::fs::write(dir.join("ports.txt"), lines.join("\n") + "\n").unwrap();
+        std::fs::write(dir.join("bench.v"), bench_text(clocks, inputs, outputs)).unwrap();
+        Self {
+            name,
+            dir,
+            clocks: lines.len(),
+        }
+    }
+
+    /// Whether a program ends well here, and what it says.
+    fn run(&self, program: &str, args: &[&str]) -> (bool, String) {
         let out = Command::new(program)
             .args(args)
-            .current_dir(&dir)
+            .current_dir(&self.dir)
             .output()
             .unwrap_or_else(|e| panic!("{program}: {e}; run `cargo xtask setup`"));
         (
             out.status.success(),
             String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
         )
-    };
-    let (ok, said) = run("iverilog", &["-g2005", "-Wall", "-t", "null", "-s", "top", "uut.v"]);
-    let said: Vec<&str> = said.lines().filter(|l| !tolerated(l)).collect();
-    assert!(ok && said.is_empty(), "{name}: iverilog: {}", said.join("\n"));
-    let (ok, said) = run(
-        "iverilog",
-        &["-g2005", "-o", "bench.vvp", "-s", "bench", "uut.v", "bench.v"],
-    );
-    assert!(ok, "{name}: iverilog: {said}");
-    let (ok, said) = run("vvp", &["-n", "bench.vvp"]);
-    let end = format!("AGREE {}", lines.len());
-    assert!(
-        ok && said.contains(&end),
-        "{name}: simulator and Verilog differ: {}",
-        said.trim()
-    );
-    let _ = std::fs::remove_dir_all(&dir);
+    }
+
+    /// Replays the record on the `top` of these sources and removes the folder.
+    fn agrees(self, sources: &[&str]) {
+        let name = self.name;
+        let arguments = [&["-g2005", "-o", "bench.vvp", "-s", "bench", "bench.v"], sources].concat();
+        let (ok, said) = self.run("iverilog", &arguments);
+        assert!(ok, "{name}: iverilog: {said}");
+        let (ok, said) = self.run("vvp", &["-n", "bench.vvp"]);
+        let end = format!("AGREE {}", self.clocks);
+        assert!(
+            ok && said.contains(&end),
+            "{name}: simulator and Verilog differ: {}",
+            said.trim()
+        );
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
 }
 
 /// What iverilog says about text that RustHDL always emits and that means nothing: no time unit is given, and a

@@ -356,6 +356,7 @@ mod tests {
             let mut bench = DomainBench::new(Fifo::default());
             through(&mut bench, 100 + i as u64, periods, [0.7, 0.7]);
             bench.agrees_with_verilog("async_fifo");
+            bench.agrees_with_netlist("async_fifo");
         }
     }
 
