@@ -3,7 +3,6 @@
 mod common;
 
 use common::{statements, value, Random};
-use nat64_host::api::sessions::SessionFilter;
 use nat64_host::config::schema::{Value, ROOT};
 use nat64_host::config::{self, Applied, BuildOptions, ProblemKind, Tree};
 
@@ -211,7 +210,7 @@ fn clear_commands_name_sessions() {
     assert_eq!((filter.source_port, filter.destination_port), (Some(40_000), Some(80)));
     assert_eq!(filter.protocol, Some("tcp".into()));
     let all = config::apply_command(&mut tree, "clear services sessions").unwrap();
-    assert_eq!(all, Applied::ClearSessions(SessionFilter::default()));
+    assert_eq!(all, Applied::ClearSessions(Box::default()));
     for bad in [
         "clear services sessions protocol",
         "clear services sessions protocol sctp",

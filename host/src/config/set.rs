@@ -20,7 +20,7 @@ pub enum Applied {
     /// The tree has changed, or said so already.
     Changed,
     /// `clear services sessions`: the sessions that match go.
-    ClearSessions(SessionFilter),
+    ClearSessions(Box<SessionFilter>),
     /// An empty line or a comment.
     Nothing,
 }
@@ -141,5 +141,5 @@ pub(super) fn clear(verb: &Word, path: &[Word]) -> Result<Applied, ConfigError> 
         }
         rest = more;
     }
-    Ok(Applied::ClearSessions(filter))
+    Ok(Applied::ClearSessions(Box::new(filter)))
 }
