@@ -69,6 +69,11 @@ impl Suite {
     }
 }
 
+/// What `timeout` allows a build, or a run of the tests: some changes make an endless loop, which is noticed, too.
+const LIMIT: &str = "20m";
+/// How `timeout` ends after that.
+const TIMED_OUT: i32 = 124;
+
 /// What is said of a change that no test can judge.
 const NOT_COMPILED: &str = "does not compile";
 
@@ -138,9 +143,9 @@ fn mutations(root: &Path, suite: Suite) -> Result<Vec<Mutation>, Error> {
 fn first_failure(suite: Suite, file: &str, checkout: &Path, build: &Path) -> Result<Option<String>, Error> {
     let (tests, optimisation) = suite.tests(file);
     let command = |more: &[&str]| {
-        let mut command = Command::new("cargo");
+        let mut command = Command::new("timeout");
         command
-            .args(["test", "--quiet"])
+            .args([LIMIT, "cargo", "test", "--quiet"])
             .args(more)
             .args(&tests)
             .current_dir(checkout)
@@ -161,6 +166,9 @@ fn first_failure(suite: Suite, file: &str, checkout: &Path, build: &Path) -> Res
     let out = command(&[]).output().map_err(start)?;
     if out.status.success() {
         return Ok(None);
+    }
+    if out.status.code() == Some(TIMED_OUT) {
+        return Ok(Some(format!("no end within {LIMIT}")));
     }
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let failed = text
