@@ -180,3 +180,24 @@ fn hairpins_between_service_sets() {
             .unwrap()
     );
 }
+
+/// The client of another shard has the pool address; between the two shards a packet is an IPv4 packet like any other.
+#[test]
+fn the_middle_of_a_hairpin_takes_a_hop_and_may_die_of_it() {
+    let mut lab = Lab::new(base());
+    let b = with_mapping(&mut lab);
+    let mut middle = |ttl| {
+        let packet = with_ttl(ttl, udp4(("203.0.113.77", 4000), b));
+        lab.effects.clear();
+        lab.nat.step_middle(lab.now, 0, &packet, &mut lab.effects);
+        let sent = lab.sent().remove(0);
+        (lab.drops(), sent)
+    };
+    let (drops, through) = middle(2);
+    assert_eq!((drops, through.unit, through.dst6()), (vec![], INSIDE, (v6(B), 6000)));
+    assert_eq!(through.bytes[7], 1, "its hop limit");
+    let (drops, answer) = middle(1);
+    assert_eq!(drops, [Reason::TimeExceeded]);
+    assert_eq!((answer.unit, answer.icmp()), (crate::shard::hairpin_unit(0), (11, 0)));
+    assert_eq!(answer.dst.0, v4("203.0.113.77"), "to the shard it came from");
+}

@@ -151,6 +151,15 @@ pub(super) fn udp4(src: (&str, u16), dst: (Ipv4Addr, u16)) -> Vec<u8> {
     out
 }
 
+/// An IPv4 packet with another TTL.
+pub(super) fn with_ttl(ttl: u8, mut packet: Vec<u8>) -> Vec<u8> {
+    packet[8] = ttl;
+    packet[10..12].fill(0);
+    let sum = checksum::finish(checksum::sum(&packet[..20]));
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 fn with_flags(
     step: etherparse::PacketBuilderStep<etherparse::TcpHeader>,
     flags: &str,

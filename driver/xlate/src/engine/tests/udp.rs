@@ -96,11 +96,7 @@ fn errors_are_rate_limited_and_the_drop_keeps_its_reason() {
     lab.step(OUTSIDE, &packet).answered(Reason::NoMapping);
     lab.step(OUTSIDE, &packet).answered(Reason::NoMapping);
     lab.step(OUTSIDE, &packet).dropped(Reason::NoMapping);
-    let mut dying = udp4((SERVER, 53), (v4("203.0.113.9"), 4000));
-    dying[8] = 1;
-    dying[10..12].fill(0);
-    let sum = checksum::finish(checksum::sum(&dying[..20]));
-    dying[10..12].copy_from_slice(&sum.to_be_bytes());
+    let dying = with_ttl(1, packet);
     lab.step(OUTSIDE, &dying).dropped(Reason::ErrorRateLimited);
     lab.now += SECOND;
     assert_eq!(lab.step(OUTSIDE, &dying).answered(Reason::TimeExceeded).icmp(), (11, 0));
