@@ -70,7 +70,7 @@ impl Suite {
 }
 
 /// What `timeout` allows a build, or a run of the tests: some changes make an endless loop, which is noticed, too.
-const LIMIT: &str = "20m";
+const LIMIT: &str = "5m";
 /// How `timeout` ends after that.
 const TIMED_OUT: i32 = 124;
 
