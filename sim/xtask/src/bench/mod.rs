@@ -27,16 +27,19 @@ pub use network::INSIDE;
 /// The page, and the figures behind it.
 const PAGE: &str = "BENCHMARKS.md";
 const FIGURES: &str = "docs/benchmarks.json";
-/// Who is measured on a network: the software card, Tayga (Debian's package), and protomask (`cargo install protomask`) where
-/// it is there.
+/// Who may be measured on a network, ours first: the software card, Tayga (Debian's package), protomask (`cargo install protomask`).
+const CONTENDERS: [&str; 3] = ["soft", "tayga", "protomask"];
+
+/// Who is: protomask only where it is there.
 fn contenders() -> Vec<&'static str> {
     let there = |name: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
     };
-    let mut all = vec!["soft", "tayga"];
-    all.extend(Some("protomask").filter(|name| there(name)));
-    all
+    CONTENDERS
+        .into_iter()
+        .filter(|&name| name != "protomask" || there(name))
+        .collect()
 }
 
 fn failed(what: impl Into<String>) -> Error {

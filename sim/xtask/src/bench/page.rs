@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::{median, FIGURES};
+use super::{median, CONTENDERS, FIGURES};
 
 /// Horizontal bars, each with its figure, on white: a page may be shown on black.
 fn bars(title: &str, unit: &str, values: &[(String, f64)]) -> String {
@@ -43,7 +43,7 @@ fn list(value: &Value) -> &[Value] {
 
 /// Who was measured, ours first.
 fn contenders(figures: &Value) -> Vec<&'static str> {
-    ["soft", "tayga", "protomask"]
+    CONTENDERS
         .into_iter()
         .filter(|name| figures["runs"][name].is_array())
         .collect()
