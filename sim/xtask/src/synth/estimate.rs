@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 use serde::Deserialize;
 
-use super::facts::source_name;
+use super::facts::{block, source_name};
 use crate::run::Error;
 
 /// From a block RAM's clock to its output, without its output register, ns.
@@ -253,11 +253,6 @@ impl<'a> Graph<'a> {
     fn name(&self, net: u32) -> String {
         self.names.get(&net).map(|name| source_name(name)).unwrap_or_default()
     }
-}
-
-/// The first two parts of a hierarchical name.
-fn block(name: &str) -> String {
-    name.split('.').take(2).collect::<Vec<_>>().join(".")
 }
 
 /// Estimates the paths of module `top` of a netlist that Yosys wrote; `limit` in ns, one entry for each pair of blocks.

@@ -110,6 +110,21 @@ struct Hop {
     net: String,
 }
 
+impl Hop {
+    fn step(self) -> Step {
+        Step {
+            name: if self.net.is_empty() {
+                let end = if self.to.cell.is_empty() { self.from } else { self.to };
+                format!("{} ({})", source_name(&end.cell), end.port)
+            } else {
+                source_name(&self.net)
+            },
+            kind: self.kind,
+            ns: self.delay,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct CriticalPath {
     from: String,
@@ -166,11 +181,54 @@ impl TimedPath {
         self.from == self.to
     }
 
+    /// Register or pin it starts at, with the port.
+    pub fn first(&self) -> &str {
+        self.steps.first().map_or("", |step| &step.name)
+    }
+
+    /// Register or pin it ends at, with the port.
+    pub fn last(&self) -> &str {
+        self.steps.last().map_or("", |step| &step.name)
+    }
+
+    /// Levels of logic: cells one behind the other, those that are wired inside a slice and a carry chain as one.
+    pub fn levels(&self) -> usize {
+        self.steps.iter().filter(|step| step.kind == "logic").count()
+    }
+
     /// The share of the delay that is routing.
     pub fn routing(&self) -> f64 {
         let routing: f64 = self.steps.iter().filter(|s| s.kind == "routing").map(|s| s.ns).sum();
         routing / self.ns().max(f64::EPSILON)
     }
+}
+
+/// Steps with the cells of a slice and of a carry chain as one: a wire without delay between two of them is no routing.
+pub fn joined(steps: Vec<Step>) -> Vec<Step> {
+    let mut joined: Vec<Step> = Vec::new();
+    for mut step in steps {
+        // the cell that leads a carry out of its chain is nextpnr's, and has no name of the source
+        if let (Some(port), Some(before)) = (step.name.strip_prefix(".nextpnr"), joined.last()) {
+            let name = before.name.split(" (").next().unwrap_or_default();
+            step.name = format!("{name}{port}");
+        }
+        if let [.., before, wire] = joined.as_mut_slice() {
+            if step.kind == "logic" && wire.kind == "routing" && wire.ns == 0.0 && before.kind == "logic" {
+                before.ns += step.ns;
+                before.name = step.name;
+                joined.pop();
+                continue;
+            }
+        }
+        joined.push(step);
+    }
+    joined
+}
+
+/// Whether a tool's name of a clock is the one that enters by port `net`: nextpnr names a clock after the net behind its buffers,
+/// `posedge $glbnet$clk$TRELLIS_IO_IN`.
+pub fn is_clock(name: &str, net: &str) -> bool {
+    name.split(['$', ' ']).any(|part| part == net)
 }
 
 /// Timing of one run.
@@ -194,6 +252,10 @@ pub fn source_name(name: &str) -> String {
         "_TRELLIS_",
         "_DP16KD",
         "_PDPW16KD",
+        "$DPRAM_COMB",
+        "$RAMW_",
+        "$TRELLIS_IO_",
+        "$tr_io",
         "$abc$",
         "$auto$",
     ];
@@ -207,6 +269,11 @@ pub fn source_name(name: &str) -> String {
     name.replace('$', ".").trim_end_matches('.').to_string()
 }
 
+/// The first two parts of a name as the source has it: the block of the core and what is in it.
+pub fn block(name: &str) -> String {
+    name.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
 impl Timing {
     /// Reads the report of a run.
     pub fn read(path: &Path, board: &Board) -> Result<Self, Error> {
@@ -215,9 +282,7 @@ impl Timing {
             .clocks
             .iter()
             .map(|clock| {
-                // nextpnr names a clock after its net behind the input buffer: `$glbnet$clk$TRELLIS_IO_IN`.
-                let is_it = |name: &str| name.split('$').any(|part| part == clock.net);
-                let found = report.fmax.iter().find(|(name, _)| is_it(name));
+                let found = report.fmax.iter().find(|(name, _)| is_clock(name, &clock.net));
                 let reached = found.map(|(_, fmax)| fmax.achieved).ok_or_else(|| Error::Missing {
                     what: format!("clock {} in {}", clock.net, path.display()),
                 })?;
@@ -234,20 +299,7 @@ impl Timing {
             .map(|path| TimedPath {
                 from: path.from,
                 to: path.to,
-                steps: path
-                    .path
-                    .into_iter()
-                    .map(|hop| Step {
-                        name: if hop.net.is_empty() {
-                            let end = if hop.to.cell.is_empty() { hop.from } else { hop.to };
-                            format!("{} ({})", source_name(&end.cell), end.port)
-                        } else {
-                            source_name(&hop.net)
-                        },
-                        kind: hop.kind,
-                        ns: hop.delay,
-                    })
-                    .collect(),
+                steps: joined(path.path.into_iter().map(Hop::step).collect()),
             })
             .collect();
         paths.sort_by(|a, b| b.ns().total_cmp(&a.ns()));
@@ -379,8 +431,62 @@ mod tests {
     fn names_lose_what_synthesis_added() {
         assert_eq!(source_name("uut.cam.way$0.hit_LUT4_Z_3_PFUMX_Z"), "cam.way.0.hit");
         assert_eq!(source_name("uut.rewrite.sum"), "rewrite.sum");
+        assert_eq!(
+            source_name("uut.counters.reader.mem.0.7$DPRAM_COMB1"),
+            "counters.reader.mem.0.7"
+        );
+        assert_eq!(
+            source_name("uut.counters.reader.mem.0.7$RAMW_SLICE"),
+            "counters.reader.mem.0.7"
+        );
+        assert_eq!(source_name("si$tr_io"), "si");
         assert_eq!(block_of("uut.cam.record.mem.0.0"), "cam");
         assert_eq!(block_of("feed_TRELLIS_FF_Q_4"), "harness");
+    }
+
+    #[test]
+    fn what_a_wire_without_delay_joins_is_one_level() {
+        let step = |kind: &str, ns: f64, name: &str| Step {
+            kind: kind.into(),
+            ns,
+            name: name.into(),
+        };
+        let path = TimedPath {
+            from: String::new(),
+            to: String::new(),
+            steps: joined(vec![
+                step("clk-to-q", 0.3, "a"),
+                step("routing", 0.0, "a"),
+                step("logic", 0.25, "first"),
+                step("routing", 0.0, "first"),
+                step("logic", 0.0625, "second"),
+                step("routing", 0.0, "second"),
+                step("logic", 0.0, &source_name("$nextpnr_CCU2C_77$CCU2_COMB0")),
+                step("routing", 0.5, &source_name("$nextpnr_CCU2C_77$CCU2_COMB0")),
+                step("logic", 0.14, "table"),
+                step("routing", 0.0, "table"),
+                step("setup", 0.0, "b"),
+            ]),
+        };
+        let steps: Vec<(&str, f64)> = path.steps.iter().map(|step| (step.name.as_str(), step.ns)).collect();
+        let want = [
+            ("a", 0.3),
+            ("a", 0.0),
+            ("second", 0.3125),
+            ("second", 0.5),
+            ("table", 0.14),
+            ("table", 0.0),
+            ("b", 0.0),
+        ];
+        assert_eq!(steps, want);
+        assert_eq!((path.levels(), path.first(), path.last()), (2, "a", "b"));
+    }
+
+    #[test]
+    fn clocks_are_known_by_their_port() {
+        assert!(is_clock("posedge $glbnet$clk$TRELLIS_IO_IN", "clk"));
+        assert!(is_clock("$gbuf$clk$TRELLIS_IO_IN", "clk") && is_clock("posedge clk$tr_io", "clk"));
+        assert!(!is_clock("posedge $glbnet$clk2$TRELLIS_IO_IN", "clk") && !is_clock("<async>", "clk"));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::process::Command;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Board, Utilization};
+use super::report::PATHS;
+use super::sdf::Paths;
 use super::tools::Tools;
 use super::Seed;
 use crate::run::Error;
@@ -41,6 +43,21 @@ pub struct UtilizationEntry {
     pub used: u64,
     /// On the part.
     pub available: u64,
+}
+
+/// One of the worst paths between registers of one clock.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PathEntry {
+    /// Delay, ns.
+    pub ns: f64,
+    /// Share of it that is routing.
+    pub routing: f64,
+    /// Levels of logic, a carry chain as one.
+    pub levels: usize,
+    /// Register or RAM it starts at, as the source names it, with the port.
+    pub from: String,
+    /// Register or RAM it ends at.
+    pub to: String,
 }
 
 /// A build, in a line.
@@ -92,8 +109,17 @@ pub struct Manifest {
     /// The image beside the manifest; empty when it is too large to be kept.
     #[serde(default)]
     pub image_file: String,
+    /// Where paths within a clock end: data, enable and reset inputs of registers, inputs of RAMs; of the image's seed.
+    #[serde(default)]
+    pub path_ends: usize,
+    /// Those that are later than the period.
+    #[serde(default)]
+    pub late_ends: usize,
     /// Clocks.
     pub clocks: Vec<ClockEntry>,
+    /// The longest paths, longest first; of the image's seed.
+    #[serde(default)]
+    pub worst_paths: Vec<PathEntry>,
     /// Cells in use, of the image's seed.
     pub utilization: Vec<UtilizationEntry>,
     /// The last builds, newest first.
@@ -163,7 +189,10 @@ impl Manifest {
             verilog_sha256: verilog.to_string(),
             image_sha256: image.to_string(),
             image_file: String::new(),
+            path_ends: 0,
+            late_ends: 0,
             clocks,
+            worst_paths: Vec::new(),
             utilization: utilization
                 .0
                 .iter()
@@ -175,6 +204,21 @@ impl Manifest {
                 .collect(),
             history,
         }
+    }
+
+    /// With the worst paths of the image's seed.
+    pub fn with_paths(mut self, paths: &Paths) -> Self {
+        self.path_ends = paths.ends;
+        self.late_ends = paths.late;
+        let entries = paths.worst.iter().take(PATHS).map(|path| PathEntry {
+            ns: (path.ns() * 1000.0).round() / 1000.0,
+            routing: (path.routing() * 100.0).round() / 100.0,
+            levels: path.levels(),
+            from: path.first().to_string(),
+            to: path.last().to_string(),
+        });
+        self.worst_paths = entries.collect();
+        self
     }
 
     /// Reads one.

@@ -16,6 +16,7 @@ mod facts;
 mod load;
 mod manifest;
 mod report;
+mod sdf;
 mod stage;
 mod tools;
 
@@ -30,6 +31,7 @@ use crate::run::{Error, Step};
 use facts::{Board, Placement, Timing, Utilization};
 pub use manifest::ClockEntry;
 use manifest::Manifest;
+use sdf::Paths;
 use stage::{sha256, Stage};
 use tools::Tools;
 
@@ -104,7 +106,8 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
             options.seeds, tools.nextpnr_version
         );
         let file = |end: &str| work.join(format!("seed{seed}{end}"));
-        let (report, config, placed) = (file(".report.json"), file(".config"), file(".placed.json"));
+        let (report, config) = (file(".report.json"), file(".config"));
+        let (placed, sdf) = (file(".placed.json"), file(".sdf"));
         let arguments = tools::nextpnr_arguments(&board, seed, &lpf);
         let inputs = [
             netlist_hash.as_str(),
@@ -112,8 +115,13 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
             &tools.nextpnr_version,
             &arguments.join(" "),
         ];
-        Stage::new(&work, &format!("seed{seed}"), &inputs, &[&report, &config, &placed])
-            .run(|log| tools.nextpnr(&work, seed, &arguments, log))?;
+        Stage::new(
+            &work,
+            &format!("seed{seed}"),
+            &inputs,
+            &[&report, &config, &placed, &sdf],
+        )
+        .run(|log| tools.nextpnr(&work, seed, &arguments, log))?;
         let timing = Timing::read(&report, &board)?;
         println!("{}", timing.line());
         seeds.push(Seed { seed, timing });
@@ -139,6 +147,8 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     std::fs::create_dir_all(&out).map_err(|e| Error::file(&out, e))?;
     let utilization = Utilization::read(&work.join(format!("seed{}.report.json", best.seed)))?;
     let placement = Placement::read(&work.join(format!("seed{}.placed.json", best.seed)))?;
+    let paths = Paths::read(&work.join(format!("seed{}.sdf", best.seed)), &board, report::PATHS)?;
+    paths.check(&best.timing, &board)?;
     let mut manifest = Manifest::new(
         root,
         &board,
@@ -149,6 +159,7 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
         &verilog_hash,
         &sha256(&image)?,
     )
+    .with_paths(&paths)
     .with_history(&out.join("manifest.toml"));
     manifest.image_file = keep(&image, &out)?;
     manifest.write(&out.join("manifest.toml"))?;
@@ -159,6 +170,7 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
         &seeds,
         &utilization,
         &placement,
+        &paths,
     )?;
     let registers = out.join("registers.json");
     std::fs::copy(root.join("hdl/layout/registers.json"), &registers).map_err(|e| Error::file(&registers, e))?;
@@ -217,7 +229,7 @@ fn synthesize(work: &Path, name: &str, top: &str, tools: &Tools) -> Result<Strin
     Ok(verilog)
 }
 
-/// Paths that are shown of an estimate.
+/// Paths that are shown of an estimate or of a block.
 const SHOWN: usize = 20;
 
 /// The longest path of each pair of blocks, before placement.
@@ -257,7 +269,7 @@ fn time_block(root: &Path, target: &Path, name: &str) -> Result<(), Error> {
         board.clocks[0].net, board.clocks[0].mhz
     );
     std::fs::write(&lpf, constraint).map_err(|e| Error::file(&lpf, e))?;
-    let report = work.join("seed1.report.json");
+    let (report, sdf) = (work.join("seed1.report.json"), work.join("seed1.sdf"));
     let arguments = tools::nextpnr_arguments(&board, 1, &lpf);
     let inputs = [
         sha256(&work.join("netlist.json"))?,
@@ -265,15 +277,31 @@ fn time_block(root: &Path, target: &Path, name: &str) -> Result<(), Error> {
         arguments.join(" "),
     ];
     let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-    Stage::new(&work, "seed1", &inputs, &[&report]).run(|log| tools.nextpnr(&work, 1, &arguments, log))?;
+    Stage::new(&work, "seed1", &inputs, &[&report, &sdf]).run(|log| tools.nextpnr(&work, 1, &arguments, log))?;
     let timing = Timing::read(&report, &board)?;
     for (kind, used, available) in Utilization::read(&report)?.0 {
         println!("   {kind} {used} of {available}");
     }
     println!("{}", timing.line());
-    for path in timing.paths.iter().filter(|path| path.within_a_clock()) {
-        println!("   {:.2} ns, {:.0} % of it routing:", path.ns(), path.routing() * 100.0);
-        for step in &path.steps {
+    let paths = Paths::read(&sdf, &board, SHOWN)?;
+    paths.check(&timing, &board)?;
+    println!(
+        "   {} of {} path ends are late ({} of falling edges are left out); the longest paths:",
+        paths.late, paths.ends, paths.falling
+    );
+    for path in &paths.worst {
+        println!(
+            "   {:5.2} ns, {:2} levels, {:3.0} % routing: {} to {}",
+            path.ns(),
+            path.levels(),
+            path.routing() * 100.0,
+            path.first(),
+            path.last()
+        );
+    }
+    if let Some(worst) = paths.worst.first() {
+        println!("   the first of them:");
+        for step in &worst.steps {
             println!("   {:6.2}  {:8} {}", step.ns, step.kind, step.name);
         }
     }

@@ -7,11 +7,12 @@ use askama::Template;
 
 use super::facts::{Board, Placement, TimedPath, Utilization};
 use super::manifest::Manifest;
+use super::sdf::Paths;
 use super::Seed;
 use crate::run::Error;
 
-/// Paths shown.
-const PATHS: usize = 10;
+/// Paths shown, here and in the manifest.
+pub const PATHS: usize = 10;
 /// Blocks that have a colour of their own in the floorplan; the rest share one.
 const COLOURS: [&str; 10] = [
     "#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#76b7b2", "#edc948", "#9c755f", "#ff9da7", "#86bcb6",
@@ -60,14 +61,13 @@ struct StepView<'a> {
 }
 
 struct PathView<'a> {
-    seed: u32,
     from: &'a str,
     to: &'a str,
     first: &'a str,
     last: &'a str,
     ns: f64,
     routing: f64,
-    logic_steps: usize,
+    levels: usize,
     steps: Vec<StepView<'a>>,
 }
 
@@ -86,7 +86,16 @@ struct Page<'a> {
     clocks: Vec<ClockView<'a>>,
     uses: Vec<UseView<'a>>,
     blocks: Vec<BlockView>,
+    /// Within clocks.
     paths: Vec<PathView<'a>>,
+    /// From pins, to pins and from clock to clock.
+    others: Vec<PathView<'a>>,
+    /// Path ends within clocks that are late.
+    late: usize,
+    /// All of them.
+    ends: usize,
+    /// Pins of falling edges, which are in neither.
+    falling: usize,
     dots: Vec<Dot>,
     width: u32,
     height: u32,
@@ -101,6 +110,7 @@ pub fn write(
     seeds: &[Seed],
     utilization: &Utilization,
     placement: &Placement,
+    paths: &Paths,
 ) -> Result<(), Error> {
     let blocks = blocks(placement);
     let (dots, width, height) = dots(placement, &blocks);
@@ -109,7 +119,11 @@ pub fn write(
         manifest,
         clocks: clocks(manifest, seeds),
         uses: uses(utilization),
-        paths: paths(seeds),
+        paths: paths.worst.iter().take(PATHS).map(view).collect(),
+        others: others(seeds, manifest.seed),
+        late: paths.late,
+        ends: paths.ends,
+        falling: paths.falling,
         blocks,
         dots,
         width,
@@ -211,32 +225,87 @@ fn dots(placement: &Placement, blocks: &[BlockView]) -> (Vec<Dot>, u32, u32) {
     (tiles.iter().map(dot).collect(), width, height)
 }
 
-fn paths(seeds: &[Seed]) -> Vec<PathView<'_>> {
-    let mut all: Vec<(u32, &TimedPath)> = seeds
-        .iter()
-        .flat_map(|seed| seed.timing.paths.iter().map(|path| (seed.seed, path)))
-        .collect();
-    all.sort_by(|a, b| b.1.ns().total_cmp(&a.1.ns()));
-    all.truncate(PATHS);
-    all.into_iter()
-        .map(|(seed, path)| PathView {
-            seed,
-            from: &path.from,
-            to: &path.to,
-            first: path.steps.first().map_or("", |step| &step.name),
-            last: path.steps.last().map_or("", |step| &step.name),
-            ns: path.ns(),
-            routing: path.routing() * 100.0,
-            logic_steps: path.steps.iter().filter(|step| step.kind == "logic").count(),
-            steps: path
-                .steps
-                .iter()
-                .map(|step| StepView {
-                    kind: &step.kind,
-                    name: &step.name,
-                    ns: step.ns,
-                })
-                .collect(),
-        })
-        .collect()
+/// The longest path of the image's seed between each two that are not one clock.
+fn others(seeds: &[Seed], image: u32) -> Vec<PathView<'_>> {
+    let of_image = seeds.iter().filter(|seed| seed.seed == image);
+    let paths = of_image.flat_map(|seed| &seed.timing.paths);
+    paths.filter(|path| !path.within_a_clock()).map(view).collect()
+}
+
+fn view(path: &TimedPath) -> PathView<'_> {
+    PathView {
+        from: &path.from,
+        to: &path.to,
+        first: path.first(),
+        last: path.last(),
+        ns: path.ns(),
+        routing: path.routing() * 100.0,
+        levels: path.levels(),
+        steps: path
+            .steps
+            .iter()
+            .map(|step| StepView {
+                kind: &step.kind,
+                name: &step.name,
+                ns: step.ns,
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::facts::{Cell, Timing};
+    use super::super::tools::Tools;
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_path_with_its_steps() {
+        // made by the tools: see the tests of `sdf`
+        let fixture = |end: &str| PathBuf::from(format!("{}/tests/synth/way.{end}", env!("CARGO_MANIFEST_DIR")));
+        let mut board = Board::for_block("way");
+        board.clocks[0].net = "clock".into();
+        let timing = Timing::read(&fixture("report.json"), &board).unwrap();
+        let paths = Paths::read(&fixture("sdf"), &board, PATHS).unwrap();
+        let utilization = Utilization::read(&fixture("report.json")).unwrap();
+        let seeds = [Seed { seed: 3, timing }];
+        let folder = std::env::temp_dir();
+        let manifest = Manifest::new(
+            &folder,
+            &board,
+            &Tools::for_tests(),
+            &seeds,
+            3,
+            &utilization,
+            "verilog",
+            "image",
+        )
+        .with_paths(&paths);
+        let cell = |block: &str| Cell {
+            block: block.into(),
+            kind: "TRELLIS_COMB".into(),
+            x: 3,
+            y: 4,
+        };
+        let placement = Placement(vec![cell("a<b"), cell("a<b")]);
+        let file = folder.join(format!("nat64-report-{}.html", std::process::id()));
+        write(&file, &manifest, &board, &seeds, &utilization, &placement, &paths).unwrap();
+        let page = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+
+        assert_eq!(manifest.worst_paths.len(), paths.worst.len());
+        assert!(!manifest.worst_paths.is_empty() && manifest.path_ends > manifest.worst_paths.len());
+        for entry in &manifest.worst_paths {
+            let line = format!("<code>{}</code> to <code>{}</code>", entry.from, entry.to);
+            assert!(page.contains(&line), "{line}");
+            assert!(page.contains(&format!("<b>{:.2} ns</b>", entry.ns)), "{}", entry.ns);
+        }
+        // the paths from and to the pins are there, but not among those
+        let others = seeds[0].timing.paths.iter().filter(|path| !path.within_a_clock());
+        assert_eq!(page.matches("<details>").count(), paths.worst.len() + others.count());
+        assert!(page.contains("0 of ") && page.contains("seed 3"));
+        assert!(!page.contains("a<b") && page.contains("a&#60;b"), "names are no markup");
+    }
 }

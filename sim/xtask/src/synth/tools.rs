@@ -181,6 +181,7 @@ pub fn nextpnr_arguments(board: &Board, seed: u32, lpf: &Path) -> Vec<String> {
         ("--report", format!("seed{seed}.report.json")),
         ("--textcfg", format!("seed{seed}.config")),
         ("--write", format!("seed{seed}.placed.json")),
+        ("--sdf", format!("seed{seed}.sdf")),
     ];
     arguments.extend(pairs.into_iter().flat_map(|(name, value)| [name.to_string(), value]));
     arguments.extend(["--lpf-allow-unconstrained", "--timing-allow-fail"].map(str::to_string));
