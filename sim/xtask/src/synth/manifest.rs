@@ -67,6 +67,9 @@ pub struct HistoryEntry {
     pub date: String,
     /// Commit.
     pub commit: String,
+    /// SHA-256 of the image; empty in entries of builds that did not note it.
+    #[serde(default)]
+    pub image_sha256: String,
     /// The worst clock of the worst seed, as a share of its constraint.
     pub margin: f64,
     /// Look-up tables and registers.
@@ -169,6 +172,7 @@ impl Manifest {
         let history = vec![HistoryEntry {
             date: date.clone(),
             commit: commit.clone(),
+            image_sha256: image.to_string(),
             margin: (margin * 1000.0).round() / 1000.0,
             luts: utilization.used("TRELLIS_COMB"),
             registers: utilization.used("TRELLIS_FF"),
@@ -229,12 +233,26 @@ impl Manifest {
         })
     }
 
-    /// Takes over the history of an earlier manifest, if there is one; the same commit is not listed twice.
+    /// Takes over the history of an earlier manifest, if there is one. An image is listed once, however often and from whichever
+    /// commits it was made, and so is a commit: the newest entry stands for the others.
     pub fn with_history(mut self, earlier: &Path) -> Self {
         let text = std::fs::read_to_string(earlier).unwrap_or_default();
-        if let Ok(earlier) = toml::from_str::<Self>(&text) {
-            let others = earlier.history.into_iter().filter(|entry| entry.commit != self.commit);
-            self.history.extend(others);
+        if let Ok(mut earlier) = toml::from_str::<Self>(&text) {
+            if let Some(entry) = earlier
+                .history
+                .first_mut()
+                .filter(|entry| entry.commit == earlier.commit)
+            {
+                entry.image_sha256 = earlier.image_sha256;
+            }
+            for entry in earlier.history {
+                let same = |of: &HistoryEntry| {
+                    of.commit == entry.commit || (!of.image_sha256.is_empty() && of.image_sha256 == entry.image_sha256)
+                };
+                if !self.history.iter().any(same) {
+                    self.history.push(entry);
+                }
+            }
             self.history.truncate(HISTORY);
         }
         self
@@ -252,4 +270,71 @@ impl Manifest {
 
 fn rounded(mhz: f64) -> f64 {
     (mhz * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a build of an image at a commit would write.
+    fn build(commit: &str, image: &str) -> Manifest {
+        let board = Board::for_block("b");
+        let none = Utilization(Vec::new());
+        let folder = std::env::temp_dir();
+        let mut manifest = Manifest::new(&folder, &board, &Tools::for_tests(), &[], 1, &none, "verilog", image);
+        manifest.commit = commit.into();
+        manifest.history[0].commit = commit.into();
+        manifest
+    }
+
+    fn listed(manifest: &Manifest) -> Vec<(&str, &str)> {
+        let entries = manifest.history.iter();
+        entries
+            .map(|entry| (entry.commit.as_str(), entry.image_sha256.as_str()))
+            .collect()
+    }
+
+    #[test]
+    fn history_lists_each_image_and_each_commit_once() {
+        let path = std::env::temp_dir().join(format!("nat64-history-{}.toml", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let mut last = Vec::new();
+        for (commit, image) in [("c1", "i1"), ("c2", "i2"), ("c3", "i2"), ("c3", "i3"), ("c4", "i1")] {
+            let manifest = build(commit, image).with_history(&path);
+            manifest.write(&path).unwrap();
+            last = listed(&Manifest::read(&path).unwrap())
+                .into_iter()
+                .map(|(commit, image)| (commit.to_string(), image.to_string()))
+                .collect();
+        }
+        let want = [("c4", "i1"), ("c3", "i3")];
+        let last: Vec<(&str, &str)> = last.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        assert_eq!(last, want, "i2 went with the commit that made another image of it");
+        for n in 0..2 * HISTORY {
+            let manifest = build(&format!("d{n}"), &format!("j{n}")).with_history(&path);
+            manifest.write(&path).unwrap();
+        }
+        assert_eq!(Manifest::read(&path).unwrap().history.len(), HISTORY);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_entry_that_has_no_image_takes_that_of_its_manifest() {
+        let path = std::env::temp_dir().join(format!("nat64-history-old-{}.toml", std::process::id()));
+        let mut old = build("c1", "i1");
+        old.history.push(build("c0", "i0").history.remove(0));
+        let text = toml::to_string_pretty(&old).unwrap();
+        let text: Vec<&str> = text.lines().collect();
+        // as it was written before entries had one
+        let at = text.iter().position(|line| *line == "[[history]]").unwrap();
+        let entries = text[at..].iter().filter(|line| !line.starts_with("image_sha256"));
+        let text: Vec<&str> = text[..at].iter().chain(entries).copied().collect();
+        std::fs::write(&path, text.join("\n")).unwrap();
+        assert_eq!(listed(&Manifest::read(&path).unwrap()), [("c1", ""), ("c0", "")]);
+        let again = build("c2", "i1").with_history(&path);
+        assert_eq!(listed(&again), [("c2", "i1"), ("c0", "")]);
+        let other = build("c2", "i2").with_history(&path);
+        assert_eq!(listed(&other), [("c2", "i2"), ("c1", "i1"), ("c0", "")]);
+        std::fs::remove_file(path).unwrap();
+    }
 }
