@@ -1,12 +1,14 @@
 //! What the continuous integration asks of `bitstreams/`: that what is there was made from the sources as they are.
 //!
 //! The Verilog of every board that has a manifest is written anew, which takes a second, and its hash compared; so are the hash
-//! over the contract, the register map and the image. Whether the tools would give the same image again is not tried: that takes as long as the build.
+//! over the contract, the register map and the image, and the Verilog of the table of resources. Whether the tools
+//! would give the same image again is not tried: that takes as long as the build.
 
 use std::path::{Path, PathBuf};
 
 use super::facts::Board;
 use super::manifest::Manifest;
+use super::resources;
 use super::stage::sha256;
 use crate::run::Error;
 
@@ -14,14 +16,14 @@ use crate::run::Error;
 pub fn check(root: &Path) -> Result<(), Error> {
     let folder = root.join("bitstreams");
     let boards = boards(&folder)?;
+    let work = root.join("target/synth/check");
+    let mut stale = resources::stale(root, &folder, &work)?;
     if boards.is_empty() {
         println!("bitstreams: no board has a manifest");
-        return Ok(());
+    } else {
+        let names: Vec<&str> = boards.iter().map(String::as_str).collect();
+        super::emit(root, &work, &names)?;
     }
-    let work = root.join("target/synth/check");
-    let names: Vec<&str> = boards.iter().map(String::as_str).collect();
-    super::emit(root, &work, &names)?;
-    let mut stale = Vec::new();
     for name in &boards {
         let manifest = Manifest::read(&folder.join(name).join("manifest.toml"))?;
         let sources = Sources {
@@ -41,7 +43,7 @@ pub fn check(root: &Path) -> Result<(), Error> {
     }
     Err(Error::Check {
         what: format!(
-            "{}\nrun `cargo xtask synth --board NAME` and commit what it writes",
+            "{}\nrun `cargo xtask synth --board NAME` (`--ultrascale` for the table of resources) and commit what it writes",
             stale.join("\n")
         ),
     })

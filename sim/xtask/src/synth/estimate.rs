@@ -5,62 +5,17 @@
 //! 0.04 ns, ...); a net's is 0.42 ns and 0.17 ns more for each doubling of its fan-out, which is what routed nets of the core came to on
 //! the whole. A single figure is off by a nanosecond either way; which blocks stand at the top is not.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
-use serde::de::IgnoredAny;
-use serde::Deserialize;
-
 use super::facts::{block, source_name};
+use super::netlist::{Bit, Cell, Module, Netlist};
 use crate::run::Error;
 
 /// From a block RAM's clock to its output, without its output register, ns.
 const RAM: f64 = 3.9;
 /// From a register's clock to its output, ns.
 const REGISTER: f64 = 0.31;
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Bit {
-    Net(u32),
-    /// A constant.
-    Fixed(IgnoredAny),
-}
-
-impl Bit {
-    fn net(&self) -> Option<u32> {
-        match self {
-            Self::Net(net) => Some(*net),
-            Self::Fixed(_) => None,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Cell {
-    #[serde(rename = "type")]
-    kind: String,
-    port_directions: BTreeMap<String, String>,
-    connections: BTreeMap<String, Vec<Bit>>,
-}
-
-#[derive(Deserialize)]
-struct NetName {
-    #[serde(default)]
-    hide_name: u8,
-    bits: Vec<Bit>,
-}
-
-#[derive(Deserialize)]
-struct Module {
-    cells: BTreeMap<String, Cell>,
-    netnames: BTreeMap<String, NetName>,
-}
-
-#[derive(Deserialize)]
-struct Netlist {
-    modules: HashMap<String, Module>,
-}
 
 /// One path.
 #[derive(Debug)]
@@ -257,14 +212,8 @@ impl<'a> Graph<'a> {
 
 /// Estimates the paths of module `top` of a netlist that Yosys wrote; `limit` in ns, one entry for each pair of blocks.
 pub fn estimate(netlist: &Path, top: &str, limit: f64) -> Result<Estimate, Error> {
-    let file = std::fs::File::open(netlist).map_err(|e| Error::file(netlist, e))?;
-    let parsed: Netlist = serde_json::from_reader(std::io::BufReader::new(file)).map_err(|source| Error::Json {
-        path: netlist.to_path_buf(),
-        source,
-    })?;
-    let module = parsed.modules.get(top).ok_or_else(|| Error::Missing {
-        what: format!("module {top} in {}", netlist.display()),
-    })?;
+    let parsed = Netlist::read(netlist)?;
+    let module = parsed.module(top, netlist)?;
     let mut graph = Graph::new(module);
     let mut over: HashMap<String, usize> = HashMap::new();
     let mut longest: HashMap<(String, String), (f64, String, u32)> = HashMap::new();

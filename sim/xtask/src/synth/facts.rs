@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::run::Error;
 
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Error> {
+/// Reads a file of JSON.
+pub fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, Error> {
     let file = std::fs::File::open(path).map_err(|e| Error::file(path, e))?;
     serde_json::from_reader(std::io::BufReader::new(file)).map_err(|source| Error::Json {
         path: path.to_path_buf(),

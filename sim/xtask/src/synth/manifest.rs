@@ -130,7 +130,8 @@ pub struct Manifest {
     pub history: Vec<HistoryEntry>,
 }
 
-fn output(root: &Path, program: &str, arguments: &[&str]) -> String {
+/// What a program prints, without white space at the ends; nothing when it cannot be run.
+pub fn output(root: &Path, program: &str, arguments: &[&str]) -> String {
     let out = Command::new(program).args(arguments).current_dir(root).output();
     out.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_string())
         .unwrap_or_default()

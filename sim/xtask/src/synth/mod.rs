@@ -15,7 +15,9 @@ mod estimate;
 mod facts;
 mod load;
 mod manifest;
+mod netlist;
 mod report;
+mod resources;
 mod sdf;
 mod stage;
 mod tools;
@@ -38,17 +40,21 @@ use tools::Tools;
 /// Arguments of the chore.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n  cargo xtask synth --board ecp5-85f --estimate\n  cargo xtask synth --block egress\n\n\
+    after_help = "Examples:\n  cargo xtask synth --list\n  cargo xtask synth --board ecp5-85f --seeds 5\n  cargo xtask synth --board ecp5-85f --estimate\n  cargo xtask synth --block egress\n  cargo xtask synth --ultrascale\n\n\
     Exit code 1 when a clock misses its constraint on any of the seeds; the manifest and the report are written all the same."
 )]
 pub struct Options {
     /// Board to build.
-    #[arg(long, required_unless_present_any = ["list", "block"], conflicts_with = "block")]
+    #[arg(long, required_unless_present_any = ["list", "block", "ultrascale"], conflicts_with_all = ["block", "ultrascale"])]
     board: Option<String>,
     /// Time one block of the core alone instead, on the largest ECP5 with one seed: clock rate and worst path. Nothing is written
     /// but `target/synth/block-NAME`.
     #[arg(long, value_name = "NAME")]
     block: Option<String>,
+    /// Count what the 100G-class card takes of its part instead, by synthesis alone, into bitstreams/ultrascale/resources.toml; takes
+    /// some ten minutes.
+    #[arg(long, conflicts_with = "block")]
+    ultrascale: bool,
     /// How many seeds place and route is tried with: 1, 2, ...
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=64))]
     seeds: u32,
@@ -79,6 +85,9 @@ pub fn synth(root: &Path, options: &Options) -> Result<(), Error> {
     let target = root.join("target/synth");
     if let Some(block) = &options.block {
         return time_block(root, &target, block);
+    }
+    if options.ultrascale {
+        return resources::resources(root, &target);
     }
     let name = match (&options.board, options.list) {
         (Some(name), false) => name,
