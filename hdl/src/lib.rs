@@ -37,6 +37,7 @@ pub mod prelude;
 pub mod prim;
 pub mod punt;
 pub mod rewrite;
+pub mod serial;
 pub mod testkit;
 pub mod types;
 pub mod wide;

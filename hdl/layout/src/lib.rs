@@ -17,6 +17,7 @@ pub mod reason;
 pub mod record;
 pub mod regs;
 pub mod ring;
+pub mod serial;
 pub mod tables;
 
 pub use dump::DumpKind;
