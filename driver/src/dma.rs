@@ -416,6 +416,21 @@ impl HostMemory {
         })
     }
 
+    /// Writes bytes from `iova` on as a card's posted write: nothing of it when any of it is refused, and words of eight bytes in their
+    /// order, each with *release* order, where it is made of such. Owner bits of rings rely on it.
+    pub fn write_in_order(&self, iova: u64, bytes: &[u8]) -> Result<(), DmaFault> {
+        if !iova.is_multiple_of(WORD as u64) || !bytes.len().is_multiple_of(WORD) {
+            return self.write(iova, bytes);
+        }
+        self.with(iova, bytes.len(), true, |memory, offset, here, done| {
+            for at in (0..here).step_by(WORD) {
+                if let Some(word) = bytes.get(done + at..).and_then(|bytes| bytes.first_chunk()) {
+                    memory.store_release((offset + at) / WORD, u64::from_le_bytes(*word));
+                }
+            }
+        })
+    }
+
     /// Copies bytes to `iova` on.
     pub fn write(&self, iova: u64, bytes: &[u8]) -> Result<(), DmaFault> {
         self.with(iova, bytes.len(), true, |memory, offset, here, done| {

@@ -24,6 +24,7 @@ mod testing;
 #[cfg(test)]
 #[allow(missing_docs)]
 mod testing_wire;
+pub mod tlp;
 pub mod transport;
 
 pub use card::{AdoptCardError, Adopted, Card, CardCounters, CardError, CardMemory, CardOptions, HopMemory};

@@ -3,11 +3,12 @@
 //! ```text
 //!   Card --> Transport --+--> VfioTransport        a card in this machine, through /dev/vfio
 //!                        +--> VfioUserTransport    a card served over a UNIX socket (vfio-user)
+//!                        +--> SerialTransport      a board on a serial line
 //!                        +--> a simulated card in this process (crate::dma::HostMemory is made for it)
 //!                        +--> FaultTransport       any of these, with accidents
 //! ```
 //!
-//! Nothing above this trait knows which. [`open`] makes the first two from what a user writes ([`CardSpec`]).
+//! Nothing above this trait knows which. [`open`] makes the first three from what a user writes ([`CardSpec`]).
 //!
 //! **Progress.** A card works while the host does something else. A simulated card in this process may instead
 //! do its work inside [`Transport::wait`] and inside reads; the driver therefore never spins on shared memory without
@@ -15,6 +16,7 @@
 
 pub mod fault;
 mod open;
+pub mod serial;
 pub mod vfio;
 pub mod vfio_user;
 mod wire;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 pub use fault::{Accident, FaultPlan, FaultTransport};
 pub use open::{identify, open, CardIdentity, CardSpec, OpenError, SpecError};
+pub use serial::{SerialStats, SerialTransport};
 pub use vfio::{Held, VfioTransport};
 pub use vfio_user::VfioUserTransport;
 

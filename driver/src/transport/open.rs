@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{DeviceError, Transport, VfioUserTransport};
+use super::{DeviceError, SerialTransport, Transport, VfioUserTransport};
 use crate::pci::Address;
 
 /// Which card, as a user writes it.
@@ -15,6 +15,7 @@ use crate::pci::Address;
 /// let card: CardSpec = "vfio:0000:03:00.0".parse().unwrap();
 /// assert_eq!(card.to_string(), "vfio:0000:03:00.0");
 /// assert!("vfio-user:/run/card.sock".parse::<CardSpec>().is_ok());
+/// assert!("serial:/dev/ttyUSB1".parse::<CardSpec>().is_ok());
 /// assert!("vfio:eth0".parse::<CardSpec>().is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,13 +24,15 @@ pub enum CardSpec {
     Vfio(Address),
     /// `vfio-user:/run/card.sock`: a card served at a socket.
     VfioUser(PathBuf),
+    /// `serial:/dev/ttyUSB1`: a board on a serial line.
+    Serial(PathBuf),
 }
 
 /// Not the name of a card.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// No such kind of card.
-    #[error("{text:?} names no card: write vfio:0000:03:00.0 or vfio-user:/run/card.sock")]
+    #[error("{text:?} names no card: write vfio:0000:03:00.0, vfio-user:/run/card.sock or serial:/dev/ttyUSB1")]
     Kind {
         /// What was written.
         text: String,
@@ -43,6 +46,9 @@ pub enum SpecError {
     /// `vfio-user:` without a path.
     #[error("vfio-user: needs the path of a socket, as vfio-user:/run/card.sock")]
     Path,
+    /// `serial:` without a device.
+    #[error("serial: needs the device of a line, as serial:/dev/ttyUSB1")]
+    Line,
 }
 
 impl FromStr for CardSpec {
@@ -58,6 +64,8 @@ impl FromStr for CardSpec {
             }
             Some(("vfio-user", "")) => Err(SpecError::Path),
             Some(("vfio-user", path)) => Ok(Self::VfioUser(path.into())),
+            Some(("serial", "")) => Err(SpecError::Line),
+            Some(("serial", path)) => Ok(Self::Serial(path.into())),
             _ => Err(SpecError::Kind { text: text.into() }),
         }
     }
@@ -68,6 +76,7 @@ impl fmt::Display for CardSpec {
         match self {
             Self::Vfio(address) => write!(f, "vfio:{address}"),
             Self::VfioUser(path) => write!(f, "vfio-user:{}", path.display()),
+            Self::Serial(path) => write!(f, "serial:{}", path.display()),
         }
     }
 }
@@ -82,6 +91,21 @@ pub enum OpenError {
         path: PathBuf,
         /// What the operating system says.
         source: io::Error,
+    },
+    /// There is no such serial line, or it is in use.
+    #[error("cannot use the serial line {}: {source}; `ls -l /dev/serial/by-id` shows the lines there are, and a user of the \
+         group dialout may open them", path.display())]
+    Line {
+        /// Device.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// No card answers on a serial line.
+    #[error("no card answers on {}: is the board configured (`cargo xtask load`), and is this the second of its two lines?", path.display())]
+    Silent {
+        /// Device.
+        path: PathBuf,
     },
     /// The server speaks another protocol.
     #[error("the server speaks vfio-user {major}.{minor}, this driver speaks 0.x")]
@@ -171,6 +195,7 @@ pub fn open(spec: &CardSpec) -> Result<Box<dyn Transport>, OpenError> {
     match spec {
         CardSpec::Vfio(address) => Ok(Box::new(super::VfioTransport::open(*address)?)),
         CardSpec::VfioUser(path) => Ok(Box::new(VfioUserTransport::open(path)?)),
+        CardSpec::Serial(path) => Ok(Box::new(SerialTransport::open(path)?)),
     }
 }
 

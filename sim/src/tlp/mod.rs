@@ -16,7 +16,7 @@
 mod card;
 pub mod compiled;
 pub mod link;
-pub mod packet;
+pub use nat64_driver::tlp as packet;
 pub mod root;
 
 use nat64_driver::HostMemory;
@@ -69,16 +69,7 @@ impl DmaTarget for HostMemory {
             address,
             bytes: bytes.len(),
         };
-        if address.is_multiple_of(8) && bytes.len().is_multiple_of(8) {
-            // word by word, each with release order; a refusal must leave nothing behind
-            HostMemory::read(self, address, &mut vec![0; bytes.len()]).map_err(|_| refused)?;
-            for (i, word) in bytes.chunks_exact(8).enumerate() {
-                let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
-                self.write_word(address + 8 * i as u64, word).map_err(|_| refused)?;
-            }
-            return Ok(());
-        }
-        HostMemory::write(self, address, bytes).map_err(|_| refused)
+        self.write_in_order(address, bytes).map_err(|_| refused)
     }
 }
 
