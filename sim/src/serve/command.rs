@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 
-use super::{Options, PortSpec, ServeError, Service, Stats};
+use super::{Options, PortSpec, SerialBoardStats, SerialService, ServeError, Service, Stats};
 use crate::failure::Failure;
 use crate::tlp::{PciCard, PciEngine};
 use crate::SIDES;
@@ -20,6 +20,9 @@ Examples:
   # The card as compiled Verilog; frames come and go through SOCK_SEQPACKET sockets, one packet a frame
   nat64-sim serve --engine rtl-compiled --socket /tmp/card.sock \\
       --port inside=unix:/tmp/inside.sock --port outside=unix:/tmp/outside.sock
+
+  # The card as a board on a serial line; the driver opens serial:/tmp/board
+  nat64-sim serve --serial /tmp/board --port inside=tap:nat64-in --port outside=tap:nat64-out
 
   # Every transaction layer packet, decoded
   nat64-sim serve --socket /tmp/card.sock --tlp-log /tmp/card.tlp
@@ -45,8 +48,16 @@ enum ServeEngine {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Socket to serve the card at (vfio-user).
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    #[arg(
+        long,
+        value_name = "PATH",
+        required_unless_present = "serial",
+        conflicts_with = "serial"
+    )]
+    socket: Option<PathBuf>,
+    /// Serve the card as a board on a serial line instead: a terminal device, to which PATH becomes a link.
+    #[arg(long, value_name = "PATH", conflicts_with = "abi_hash")]
+    serial: Option<PathBuf>,
     /// What simulates the card.
     #[arg(long, value_enum, default_value_t = ServeEngine::Rtl)]
     engine: ServeEngine,
@@ -120,12 +131,18 @@ pub(crate) fn run(args: &ServeArgs, interrupted: &AtomicBool) -> Result<String, 
         ServeEngine::RtlCompiled => PciEngine::Compiled,
     };
     let start = Instant::now();
-    let service = Service::start(&args.socket, &options, |memory| {
-        PciCard::start(engine, Box::new(memory))
-    })?;
+    let socket = match (&args.serial, &args.socket) {
+        (Some(path), _) => {
+            let service = SerialService::start(path, &options, engine)?;
+            return serve_line(args, path, &service, start, interrupted);
+        }
+        (None, Some(socket)) => socket,
+        (None, None) => return Err(Failure::Usage("--socket or --serial is needed".into())),
+    };
+    let service = Service::start(socket, &options, |memory| PciCard::start(engine, Box::new(memory)))?;
     anstream::eprintln!(
         "serving the card at {} (ready after {:.1?}); Ctrl-C ends",
-        args.socket.display(),
+        socket.display(),
         start.elapsed()
     );
     loop {
@@ -143,6 +160,64 @@ pub(crate) fn run(args: &ServeArgs, interrupted: &AtomicBool) -> Result<String, 
                 format!("{}\n", json(&stats))
             } else {
                 text(&stats)
+            });
+        }
+    }
+}
+
+/// What a board on a serial line did, for people.
+fn line_text(stats: &SerialBoardStats) -> String {
+    let mut text = format!(
+        "line        {} octets in, {} out\nTLPs        {} in, {} out\nresets      {}\nclocks      {}\n",
+        stats.octets_in, stats.octets_out, stats.tlps_in, stats.tlps_out, stats.resets, stats.clocks
+    );
+    for (port, side) in SIDES.iter().enumerate() {
+        text.push_str(&format!(
+            "{side:11} {} frames in, {} out, {} of these not taken\n",
+            stats.frames_in[port], stats.frames_out[port], stats.frames_lost[port]
+        ));
+    }
+    text
+}
+
+fn line_json(stats: &SerialBoardStats) -> serde_json::Value {
+    serde_json::json!({
+        "octets_in": stats.octets_in,
+        "octets_out": stats.octets_out,
+        "tlps_in": stats.tlps_in,
+        "tlps_out": stats.tlps_out,
+        "resets": stats.resets,
+        "clocks": stats.clocks,
+        "frames_in": stats.frames_in,
+        "frames_out": stats.frames_out,
+        "frames_lost": stats.frames_lost,
+    })
+}
+
+/// [`run`] for a board on a serial line.
+fn serve_line(
+    args: &ServeArgs,
+    path: &std::path::Path,
+    service: &SerialService,
+    start: Instant,
+    interrupted: &AtomicBool,
+) -> Result<String, Failure> {
+    anstream::eprintln!(
+        "serving the card on the serial line {} (ready after {:.1?}); Ctrl-C ends",
+        path.display(),
+        start.elapsed()
+    );
+    loop {
+        std::thread::sleep(Duration::from_millis(100));
+        let Some(stats) = service.stats() else {
+            let reason = "see above".into();
+            return Err(ServeError::Engine(crate::engine::EngineError::Stopped { reason }).into());
+        };
+        if interrupted.load(Ordering::Relaxed) || (stats.ended > 0 && args.once) {
+            return Ok(if args.json {
+                format!("{}\n", line_json(&stats))
+            } else {
+                line_text(&stats)
             });
         }
     }

@@ -11,6 +11,8 @@
 //! Register accesses and DMA go through the RTL as transaction layer packets ([`crate::tlp`]); only configuration space,
 //! which a board's link block keeps too, is kept here. Card time is the time since the server was started.
 //!
+//! [`serial`] serves the same card as a board on a serial line instead.
+//!
 //! One client at a time; when it goes, bus mastering and interrupts are switched off, its memory is unmapped, and the
 //! card keeps its sessions and goes on translating. The next client finds it so. (A card behind the kernel's VFIO is reset
 //! by the kernel when its file is closed.)
@@ -19,6 +21,7 @@ mod backend;
 pub mod command;
 pub mod port;
 pub mod pump;
+pub mod serial;
 pub mod space;
 
 use std::fs::File;
@@ -47,6 +50,7 @@ use crate::tlp::PciCard;
 
 pub use port::{Port, PortKind, PortSpec};
 pub use pump::{Pump, Stats};
+pub use serial::{SerialBoardStats, SerialService};
 
 /// Why a card cannot be served.
 #[derive(Debug, thiserror::Error)]
