@@ -12,6 +12,8 @@ pub enum CardKind {
     Vfio,
     /// A card behind a vfio-user socket.
     VfioUser,
+    /// A board on a serial line.
+    Serial,
     /// A simulated card, a child process of the daemon.
     Sim,
     /// No card: software on network interfaces.

@@ -48,7 +48,7 @@ again. Exit codes: 0 stopped, 1 it could not start, 2 something on the command l
 #[derive(Debug, Parser)]
 #[command(name = "nat64d", version, after_help = EXAMPLES)]
 struct Arguments {
-    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, `sim[:ENGINE]` or `soft[:INSIDE,OUTSIDE]` (interfaces, or tap:NAME for
+    /// A card: [NAME=]vfio:ADDRESS, vfio-user:PATH, serial:DEVICE, `sim[:ENGINE]` or `soft[:INSIDE,OUTSIDE]` (interfaces, or tap:NAME for
     /// devices that are made; those of the configuration where none is given). The name is card0 when not given. May be given
     /// several times; cards can also be named in the configuration.
     #[arg(long = "card", value_name = "CARD")]

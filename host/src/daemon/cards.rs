@@ -29,7 +29,7 @@ const START: Duration = Duration::from_secs(60);
 /// Where a card is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
-    /// `vfio:ADDRESS` or `vfio-user:PATH`.
+    /// `vfio:ADDRESS`, `vfio-user:PATH` or `serial:DEVICE`.
     Driver(CardSpec),
     /// `sim` or `sim:ENGINE`: a simulated card, started as a child process.
     Sim(Option<String>),
@@ -48,6 +48,7 @@ impl Location {
         match self {
             Self::Driver(CardSpec::Vfio(_)) => CardKind::Vfio,
             Self::Driver(CardSpec::VfioUser(_)) => CardKind::VfioUser,
+            Self::Driver(CardSpec::Serial(_)) => CardKind::Serial,
             Self::Sim(_) => CardKind::Sim,
             Self::Soft { .. } => CardKind::Soft,
         }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | vfio | CAP_IPC_LOCK (pinned DMA memory) | /dev/vfio, /dev/iommu |
 //! | vfio-user | none | the socket |
+//! | serial | none | the line, and every other terminal device |
 //! | soft | CAP_NET_RAW, CAP_NET_ADMIN | /dev/net |
 //! | sim | CAP_NET_ADMIN (its TAP ports) | everywhere: the simulator compiles the card |
 //!
@@ -25,7 +26,7 @@ use crate::api::card::CardKind;
 pub const fn needed(kind: CardKind) -> &'static [Capability] {
     match kind {
         CardKind::Vfio => &[Capability::CAP_IPC_LOCK],
-        CardKind::VfioUser => &[],
+        CardKind::VfioUser | CardKind::Serial => &[],
         CardKind::Soft => &[Capability::CAP_NET_RAW, Capability::CAP_NET_ADMIN],
         CardKind::Sim => &[Capability::CAP_NET_ADMIN],
     }
@@ -87,6 +88,21 @@ fn capabilities(wanted: &CapsHashSet) -> Result<Vec<String>, caps::errors::CapsE
     Ok(names)
 }
 
+/// Terminal devices there are now, and the folder of those that programs make. A line that is plugged in later is none of them: the
+/// daemon has to be started again for it.
+fn terminals() -> Vec<PathBuf> {
+    let named = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("tty"))
+    };
+    let devices = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    devices
+        .map(|entry| entry.path())
+        .filter(named)
+        .chain([PathBuf::from("/dev/pts")])
+        .collect()
+}
+
 fn landlock(kinds: &HashSet<CardKind>, folders: &[PathBuf]) -> Result<RulesetStatus, landlock::RulesetError> {
     let abi = ABI::V3;
     let mut written: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
@@ -94,6 +110,11 @@ fn landlock(kinds: &HashSet<CardKind>, folders: &[PathBuf]) -> Result<RulesetSta
     if kinds.contains(&CardKind::Vfio) {
         written.extend([Path::new("/dev/vfio"), Path::new("/dev/iommu")]);
     }
+    let lines: Vec<PathBuf> = match kinds.contains(&CardKind::Serial) {
+        true => terminals(),
+        false => Vec::new(),
+    };
+    written.extend(lines.iter().map(PathBuf::as_path));
     if kinds.contains(&CardKind::Soft) {
         written.push(Path::new("/dev/net"));
     }

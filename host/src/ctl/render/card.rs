@@ -30,6 +30,7 @@ fn one(out: &mut String, card: &Card) {
     let kind = match card.kind {
         CardKind::Vfio => "PCI card",
         CardKind::VfioUser => "card behind vfio-user",
+        CardKind::Serial => "card on a serial line",
         CardKind::Sim => "simulated card",
         CardKind::Soft => "software, no card",
     };
