@@ -17,7 +17,7 @@ pub const TOP: &str = "top";
 /// Bus widths that [`core_verilog`] exports.
 pub const WIDTHS: [usize; 3] = [64, 128, 512];
 
-fn text<B: Block + Default>() -> String {
+pub(crate) fn text<B: Block + Default>() -> String {
     let mut core = Box::<B>::default();
     core.connect_all();
     generate_verilog(core.as_ref())

@@ -6,6 +6,7 @@
 //!
 //! | board | what it is for |
 //! |---|---|
+//! | `ecp5-versa` | the ECP5-5G Versa board: two network ports, TLPs on a serial line ([`versa`]); larger than its part yet |
 //! | `ecp5-85f` | the core at W = 64 on a harness of three pins: what the gateware reaches on the largest ECP5 |
 //! | `ecp5-85f-w128` | the same at W = 128 |
 //! | `ecp5-45f` | the same at W = 64 on the smaller part of the Versa board, no MACs |
@@ -14,12 +15,11 @@
 //! before a whole core is built.
 //!
 //! [`ultrascale`] is the 100G-class card as a project for a vendor's tool.
-//!
-//! Not here: MACs and board pins of a whole card (there is none yet).
 
 mod blocks;
 mod harness;
 pub mod ultrascale;
+pub mod versa;
 
 use crate::core::{Core128, Core64};
 use crate::export::STACK_BYTES;
@@ -33,10 +33,23 @@ pub use harness::TOP;
 pub struct BoardClock {
     /// Name of the port or net it enters by.
     pub net: &'static str,
+    /// It is a port of the top, not a net.
+    pub port: bool,
     /// What place and route must reach, MHz.
     pub mhz: f64,
     /// What runs on it.
     pub what: &'static str,
+}
+
+/// A pin of a board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Bit of a port of the top.
+    pub name: &'static str,
+    /// Ball of the package.
+    pub site: &'static str,
+    /// Electrical standard, as Lattice names it.
+    pub standard: &'static str,
 }
 
 /// A board that `cargo xtask synth` can build.
@@ -58,12 +71,17 @@ pub struct Board {
     pub sessions: usize,
     /// Its clocks.
     pub clocks: &'static [BoardClock],
-    build: fn() -> String,
+    /// Its pins; none where place and route may choose.
+    pub pins: &'static [Pin],
+    /// Models of the part's primitives in its Verilog, to simulate it with.
+    pub models: &'static [&'static str],
+    build: fn() -> Option<String>,
 }
 
 /// 10 Gbit/s at 64 bits a clock.
 const TEN_GIGABIT: &[BoardClock] = &[BoardClock {
     net: "clk",
+    port: true,
     mhz: 156.25,
     what: "core: 64 bits a clock are 10 Gbit/s, 128 bits are 20",
 }];
@@ -79,7 +97,9 @@ pub const BOARDS: &[Board] = &[
         width: 64,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
-        build: harnessed::<Core64>,
+        pins: &[],
+        models: &[],
+        build: || on_a_large_stack(harnessed::<Core64>),
     },
     Board {
         name: "ecp5-85f-w128",
@@ -90,7 +110,9 @@ pub const BOARDS: &[Board] = &[
         width: 128,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
-        build: harnessed::<Core128>,
+        pins: &[],
+        models: &[],
+        build: || on_a_large_stack(harnessed::<Core128>),
     },
     Board {
         name: "ecp5-45f",
@@ -101,7 +123,23 @@ pub const BOARDS: &[Board] = &[
         width: 64,
         sessions: 1 << nat64_layout::RECORD_LOG2,
         clocks: TEN_GIGABIT,
-        build: harnessed::<Core64>,
+        pins: &[],
+        models: &[],
+        build: || on_a_large_stack(harnessed::<Core64>),
+    },
+    Board {
+        name: "ecp5-versa",
+        what: "the card on the Lattice ECP5-5G Versa board: two ports of 1 Gbit/s, TLPs on its serial line",
+        part: "LFE5UM5G-45F-8BG381",
+        device: &["--um5g-45k", "--package", "CABGA381", "--speed", "8"],
+        // JTAG is the first channel of the board's FT2232H
+        loader: &["--cable", "ft2232"],
+        width: 64,
+        sessions: 1 << nat64_layout::RECORD_LOG2,
+        clocks: versa::CLOCKS,
+        pins: versa::PINS,
+        models: &[versa::MODELS, crate::mac::pads::ECP5_MODELS],
+        build: versa::verilog,
     },
 ];
 
@@ -113,18 +151,27 @@ impl Board {
 
     /// Verilog-2005 of the whole board, top module [`TOP`]; `None` when no thread can be had to build it on.
     pub fn verilog(&self) -> Option<String> {
-        on_a_large_stack(self.build)
+        (self.build)()
     }
 
-    /// Constraints in Lattice's preference format: one frequency for each clock. Pins are not located: the harness has no
-    /// board, and place and route chooses.
+    /// Constraints in Lattice's preference format: one frequency for each clock, place and standard of each pin. A harness has no
+    /// board, so its pins have no places.
     pub fn constraints(&self) -> String {
-        let frequency = |clock: &BoardClock| format!("FREQUENCY PORT \"{}\" {} MHZ;\n", clock.net, clock.mhz);
+        let frequency = |clock: &BoardClock| {
+            let kind = if clock.port { "PORT" } else { "NET" };
+            format!("FREQUENCY {kind} \"{}\" {} MHZ;\n", clock.net, clock.mhz)
+        };
+        let place = |pin: &Pin| {
+            format!(
+                "LOCATE COMP \"{0}\" SITE \"{1}\";\nIOBUF PORT \"{0}\" IO_TYPE={2};\n",
+                pin.name, pin.site, pin.standard
+            )
+        };
         let head = format!(
             "# {}: {}. Made from hdl/src/board; do not edit.\n",
             self.name, self.part
         );
-        head + &self.clocks.iter().map(frequency).collect::<String>()
+        head + &self.clocks.iter().map(frequency).collect::<String>() + &self.pins.iter().map(place).collect::<String>()
     }
 }
 
@@ -181,7 +228,7 @@ mod tests {
     #[test]
     fn every_board_elaborates_without_a_warning() {
         for board in BOARDS {
-            let text = board.verilog().expect("a board exports");
+            let text = board.models.concat() + &board.verilog().expect("a board exports");
             let file = std::env::temp_dir().join(format!("nat64-{}-{}.v", board.name, std::process::id()));
             std::fs::write(&file, text).unwrap();
             let out = Command::new("iverilog")
@@ -201,13 +248,39 @@ mod tests {
         }
     }
 
+    /// Modules without what is in them, which is not ours to lint: models have delays.
+    fn ports_only(models: &str) -> String {
+        let mut text = String::new();
+        for module in models.split("module ").skip(1) {
+            let Some((head, body)) = module.split_once(");") else {
+                continue;
+            };
+            let parameters: String = body
+                .split(';')
+                .map(str::trim)
+                .filter(|part| part.starts_with("parameter"))
+                .map(|part| format!("{part};\n"))
+                .collect();
+            text += &format!("module {head});\n{parameters}endmodule\n");
+        }
+        let codes = ["UNDRIVEN", "UNUSEDSIGNAL", "UNUSEDPARAM"];
+        let all = |what: &str| {
+            codes
+                .map(|code| format!("/* verilator lint_{what} {code} */\n"))
+                .concat()
+        };
+        all("off") + &text + &all("on")
+    }
+
     #[test]
     fn lint_of_a_board_is_clean_but_for_the_waivers() {
         // the others are the same harness around other widths of the core, which are linted in `export`
-        let board = Board::named("ecp5-85f").expect("there is such a board");
-        let text = board.verilog().expect("a board exports");
-        let (ok, said) = crate::export::tests::lint(board.name, &text, TOP);
-        assert!(ok && said.trim().is_empty(), "{said}");
+        for name in ["ecp5-85f", "ecp5-versa"] {
+            let board = Board::named(name).expect("there is such a board");
+            let text = ports_only(&board.models.concat()) + &board.verilog().expect("a board exports");
+            let (ok, said) = crate::export::tests::lint(board.name, &text, TOP);
+            assert!(ok && said.trim().is_empty(), "{name}: {said}");
+        }
     }
 
     #[test]
@@ -230,7 +303,8 @@ mod tests {
             );
             assert!(!board.clocks.is_empty(), "{}", board.name);
             for clock in board.clocks {
-                let line = format!("FREQUENCY PORT \"{}\" {} MHZ;", clock.net, clock.mhz);
+                let kind = if clock.port { "PORT" } else { "NET" };
+                let line = format!("FREQUENCY {kind} \"{}\" {} MHZ;", clock.net, clock.mhz);
                 assert!(board.constraints().contains(&line), "{}", board.name);
             }
         }

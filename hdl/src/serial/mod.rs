@@ -14,7 +14,7 @@
 pub mod link;
 pub mod receive;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod transmit;
 pub mod uart;
 

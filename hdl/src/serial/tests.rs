@@ -12,7 +12,7 @@ const DIV: usize = 4;
 type Link = SerialLink<DIV, 14>;
 
 /// The octets of a frame, flags included.
-fn frame(head: u8, second: u8, dws: &[u32]) -> Vec<u8> {
+pub(crate) fn frame(head: u8, second: u8, dws: &[u32]) -> Vec<u8> {
     let mut bytes = vec![head, second];
     bytes.extend(dws.iter().flat_map(|dw| dw.to_be_bytes()));
     bytes.extend(check_sequence(&bytes));
