@@ -297,7 +297,8 @@ import socket, sys, time
 for attempt in range(100):
     try:
         c = socket.create_connection((\"64:ff9b::192.0.2.80\", 80), source_address=(\"2001:db8::c6\", 40000)); break
-    except OSError: time.sleep(0.1)
+    except OSError as error: why = error; time.sleep(0.1)
+else: sys.exit(f\"no connection: {why}\")
 print(c.recv(99).decode(), flush=True)
 sys.stdin.read()";
 
