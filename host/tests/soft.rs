@@ -117,6 +117,21 @@ while p:
     print(p[0], p[2:8 * p[1]].hex()); p = p[8 * p[1]:]
 \"";
 
+/// A web server that lets a download end only once the file `done` exists: some 2 MB/s for the first half and a trickle after
+/// it, so that a commit of any length falls into the download.
+const WEB: &str = r#"
+import http.server, pathlib, time
+done = pathlib.Path("done")
+class Held(http.server.SimpleHTTPRequestHandler):
+    def copyfile(self, source, out):
+        sent = 0
+        while data := source.read(65536 if done.exists() else 20000 if sent < 5000000 else 500):
+            out.write(data)
+            sent += len(data)
+            if not done.exists(): time.sleep(0.01)
+http.server.ThreadingHTTPServer(("192.0.2.80", 80), Held).serve_forever()
+"#;
+
 fn run(links: Links, workers: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
@@ -143,11 +158,12 @@ fn run(links: Links, workers: usize) {
         ping.contains("3 received, 0% packet loss") && ping.contains("ttl=63"),
         "{ping}"
     );
-    let _web = network.web(folder.path());
+    std::fs::write(at("web.py"), WEB).expect("written");
+    let _web = network.web(folder.path(), "web.py");
     let got = at("got").display().to_string();
     let download = network.background(
         "client",
-        &format!("exec curl -sS --limit-rate 2M -o {got} -w %{{local_port}} \"http://[{SERVER}]/file\""),
+        &format!("exec curl -sS -o {got} -w %{{local_port}} \"http://[{SERVER}]/file\""),
     );
     let begun = || std::fs::metadata(at("got")).is_ok_and(|file| file.len() > 100_000);
     until(PATIENCE, "the download", begun);
@@ -156,7 +172,8 @@ fn run(links: Links, workers: usize) {
     let text = daemon.ctl("configure; set services nat pool spare address 198.51.100.0/24; commit");
     assert!(text.contains("commit complete"), "{text}");
     let length = std::fs::metadata(at("got")).expect("it is there").len();
-    assert!(length < 10_000_000, "the commit came too late");
+    assert!(length < 10_000_000, "{length} octets came before the commit");
+    std::fs::write(at("done"), "").expect("written");
     let (status, port) = download.finish();
     assert!(status.success());
     assert!(std::fs::read(at("got")).expect("it came") == std::fs::read(at("file")).expect("it is there"));

@@ -161,14 +161,11 @@ impl Network {
         self.good(&format!("ip netns exec client sh -ec '{script}'"))
     }
 
-    /// A web server of a folder, and waits until it can be reached from where it is.
-    pub fn web(&self, folder: &Path) -> Background {
+    /// A web server in Python that is in a folder and serves it, and waits until it can be reached from where it is.
+    pub fn web(&self, folder: &Path, script: &str) -> Background {
         let serving = self.background(
             "server",
-            &format!(
-                "exec python3 -m http.server --bind 192.0.2.80 --directory {} 80 2>/dev/null",
-                folder.display()
-            ),
+            &format!("cd {} && exec python3 {script} 2>/dev/null", folder.display()),
         );
         self.good("ip netns exec server curl -sS -o /dev/null --retry 50 --retry-connrefused --retry-delay 1 http://192.0.2.80/");
         serving
