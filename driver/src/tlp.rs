@@ -14,6 +14,63 @@ pub mod status {
     pub const ABORT: u8 = 4;
 }
 
+/// Where the interrupts of a card go: message writes to `INTERRUPT_BASE .. INTERRUPT_BASE + 1 MiB` are taken by the root complex and
+/// never reach memory, as on an x86 machine.
+pub const INTERRUPT_BASE: u64 = 0xfee0_0000;
+/// Whether a write to this address is an interrupt message.
+pub const fn is_interrupt(address: u64) -> bool {
+    address & !0xf_ffff == INTERRUPT_BASE
+}
+
+/// Read completion boundary of a root complex, bytes (PCI Express Base Specification, "Read Completion Boundary").
+pub const BOUNDARY: usize = 64;
+
+/// The completions of a read of `data` from `address` on: each ends at a multiple of [`BOUNDARY`] or with the data, and has at most
+/// what `most` says for the next one, bytes, which is asked before each and must be a multiple of [`BOUNDARY`].
+pub fn completions(
+    [completer, requester]: [u16; 2],
+    tag: u8,
+    address: u64,
+    data: &[u8],
+    mut most: impl FnMut() -> usize,
+) -> Vec<Packet> {
+    let mut packets = Vec::new();
+    let mut at = 0;
+    while at < data.len() {
+        let here = address + at as u64;
+        let mut n = most().max(BOUNDARY).min(data.len() - at);
+        if at + n < data.len() {
+            n -= (here as usize + n) % BOUNDARY;
+        }
+        packets.push(Packet::Completion {
+            completer,
+            requester,
+            tag,
+            status: status::SUCCESS,
+            count: data.len() - at,
+            lower: here as u8 & 0x7f,
+            data: data[at..at + n].to_vec(),
+            poisoned: false,
+        });
+        at += n;
+    }
+    packets
+}
+
+/// The completion of a read of `bytes` bytes that is refused.
+pub const fn refusal([completer, requester]: [u16; 2], tag: u8, bytes: usize) -> Packet {
+    Packet::Completion {
+        completer,
+        requester,
+        tag,
+        status: status::UNSUPPORTED,
+        count: bytes,
+        lower: 0,
+        data: Vec::new(),
+        poisoned: false,
+    }
+}
+
 /// A TLP, as far as a root complex and this card send them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Packet {
@@ -336,6 +393,40 @@ mod tests {
         }
         assert_eq!(Packet::decode(&[]), None);
         assert_eq!(Packet::decode(&[0x4000_0001, 0, 0]), None, "its payload is missing");
+    }
+
+    #[test]
+    fn completions_end_at_boundaries_and_have_it_all() {
+        use rand::{rngs::StdRng, Rng, SeedableRng};
+        let mut rng = StdRng::seed_from_u64(6);
+        for round in 0..10_000 {
+            let whole: Vec<u8> = (0..4 * rng.random_range(1..=256)).map(|_| rng.random()).collect();
+            let address = 4 * rng.random_range(0..0x1000u64);
+            let most = BOUNDARY * rng.random_range(1..=4);
+            let mut got = Vec::new();
+            for packet in completions([0, 0x100], 9, address, &whole, || most) {
+                let Packet::Completion {
+                    completer: 0,
+                    requester: 0x100,
+                    tag: 9,
+                    status: status::SUCCESS,
+                    count,
+                    lower,
+                    data,
+                    poisoned: false,
+                } = packet
+                else {
+                    panic!("round {round}: {packet}");
+                };
+                let here = address + got.len() as u64;
+                assert_eq!((count, u64::from(lower)), (whole.len() - got.len(), here % 128));
+                assert!((1..=most).contains(&data.len()), "round {round}");
+                got.extend(data);
+                let end = (address as usize + got.len()) % BOUNDARY;
+                assert!(end == 0 || got.len() == whole.len(), "round {round}");
+            }
+            assert_eq!(got, whole, "round {round}");
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use rustix::termios::{self, OptionalActions};
 use super::wire::poll_until;
 use super::{check_access, Bar, DeviceError, OpenError, Transport};
 use crate::dma::{DmaBuffer, HostMemory};
-use crate::tlp::{status, Packet};
+use crate::tlp::{completions, is_interrupt, refusal, status, Packet, INTERRUPT_BASE};
 use line::Deframer;
 use window::Window;
 
@@ -51,10 +51,6 @@ const TAKES: usize = 64;
 const ROOT: u16 = 0;
 /// Bus, device and function number of the card: 01:00.0.
 const CARD: u16 = 0x0100;
-/// Where interrupt messages go, as on an x86 machine: below every buffer.
-const INTERRUPT_BASE: u64 = 0xfee0_0000;
-/// Read completion boundary.
-const BOUNDARY: usize = 64;
 
 /// See the module documentation.
 #[derive(Debug)]
@@ -220,7 +216,7 @@ impl SerialTransport {
             }) => {
                 // The card enables whole DWs.
                 let whole = enables[0] == 15 && (data.len() == 4 || enables[1] == 15);
-                if address & !0xf_ffff == INTERRUPT_BASE {
+                if is_interrupt(address) {
                     self.fired |= 1u32.checked_shl(u32::from(data[0])).unwrap_or(0) & ((1 << VECTORS) - 1);
                 } else if !whole || self.memory.write_in_order(address, &data).is_err() {
                     self.faults += 1;
@@ -251,32 +247,14 @@ impl SerialTransport {
             return;
         }
         let mut data = vec![0; bytes];
-        let completion = |status, count, lower: u64, data| Packet::Completion {
-            completer: ROOT,
-            requester: CARD,
-            tag,
-            status,
-            count,
-            lower: lower as u8 & 0x7f,
-            data,
-            poisoned: false,
-        };
+        let route = [ROOT, CARD];
         if self.memory.read(address, &mut data).is_err() {
             self.faults += 1;
-            let refusal = completion(status::UNSUPPORTED, bytes, 0, Vec::new());
-            self.window.tlp(0, refusal.encode());
+            self.window.tlp(0, refusal(route, tag, bytes).encode());
             return;
         }
-        let mut at = 0;
-        while at < bytes {
-            let here = address + at as u64;
-            let mut n = MAX_PAYLOAD.min(bytes - at);
-            if at + n < bytes {
-                n -= (here as usize + n) % BOUNDARY;
-            }
-            let part = completion(status::SUCCESS, bytes - at, here, data[at..at + n].to_vec());
+        for part in completions(route, tag, address, &data, || MAX_PAYLOAD) {
             self.window.tlp(0, part.encode());
-            at += n;
         }
     }
 

@@ -39,9 +39,9 @@ pub const MAX_DWS: usize = 64;
 pub const MAX_PAYLOAD: usize = 128;
 /// Bytes of a frame beside its DWs: head, second byte and sum.
 pub const OVERHEAD: usize = 6;
-/// Clocks until a card sends frames again that nobody acknowledged, log2: 8.4 ms at 125 MHz, in which a full window has gone over the
-/// line three times.
-pub const RESEND_LOG2: usize = 20;
+/// Clocks until a card sends frames again that nobody acknowledged, log2: 33.6 ms at 125 MHz. Adapters to USB keep octets
+/// for up to 16 ms in each direction until a packet is full; a full window takes another 2.8 ms.
+pub const RESEND_LOG2: usize = 22;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@
 //! * Lights, from the first: port 0 is up at 1 Gbit/s, port 1 is, nothing is in flight, the clock runs (blinks).
 //! * A soft PCI Express link goes where the serial link is: both sides of [`crate::serial`] are TLP ports.
 //!
-//! The pins are those of the board's user's guide (Lattice FPGA-UG-02001), as open projects use them. Not here: MDIO and the MACs' counters
+//! The pins are those that open projects use on this board. Not here: MDIO and the MACs' counters
 //! as registers of the host (`word` of the ports is 0, the PHYs keep what they have at power-on).
 
 use crate::export::{endpoint_verilog, rgmii_port_verilog, text};
@@ -26,7 +26,7 @@ use super::{on_a_large_stack, BoardClock, Pin, TOP};
 
 /// Clock of the core, MHz.
 const CORE_MHZ: usize = 125;
-/// Clocks of a bit on the serial line: 0.8 percent faster than [`BAUD`], which FTDI's divider gives exactly.
+/// Clocks of a bit on the serial line: 0.8 percent slower than [`BAUD`], which FTDI's divider gives exactly.
 const DIV: usize = CORE_MHZ * 1_000_000 / BAUD as usize + 1;
 
 /// Clocks; the PLL's is named by its net.
@@ -185,10 +185,10 @@ fn at_rate<const BIT: usize>() -> Option<String> {
            .ENCLKOP(1'b0));\n\
          DCCA gate(.CLKI(pll_clock), .CE(locked), .CLKO(core_clock));\n\
          // card time, and the PHYs' reset: 2^21 clocks\n\
-         reg [63:0] time_ns;\nreg [21:0] phys;\nreg [1:0] button;\n\
-         initial begin time_ns = 64'h0; phys = 22'h0; button = 2'h0; end\n\
-         always @(posedge core_clock) begin\n  time_ns <= time_ns + 64'd{ns};\n  button <= {{button[0], rst_n}};\n  \
-           if (!button[1]) phys <= 22'h0; else if (!phys[21]) phys <= phys + 22'h1;\nend\n\
+         reg [63:0] time_ns;\nreg [21:0] phys;\nreg button_meta, button;\n\
+         initial begin time_ns = 64'h0; phys = 22'h0; button_meta = 1'b0; button = 1'b0; end\n\
+         always @(posedge core_clock) begin\n  time_ns <= time_ns + 64'd{ns};\n  button_meta <= rst_n;\n  button <= button_meta;\n  \
+           if (!button) phys <= 22'h0; else if (!phys[21]) phys <= phys + 22'h1;\nend\n\
          wire phys_run = phys[21];\n{}{}\
          wire tlp_rx_valid, tlp_rx_ready, tlp_rx_last, tlp_rx_np_ok, tlp_tx_valid, tlp_tx_ready, tlp_tx_last;\n\
          wire [63:0] tlp_rx_data, tlp_tx_data;\nwire [1:0] tlp_rx_keep, tlp_tx_keep, tlp_rx_bar;\nwire [15:0] cfg_id;\n\

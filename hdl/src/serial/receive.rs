@@ -10,7 +10,7 @@
 //! that is not taken is counted and asked for again. Reads of the host wait here until the transaction layer wants them; what
 //! comes meanwhile is refused and comes again.
 //!
-//! Latency: a TLP's first beat is there three clocks behind the octet that ends its frame.
+//! Latency: a TLP's first beat is there two clocks behind the octet that ends its frame.
 
 use crate::ingress::with_constants;
 use crate::mac::crc::{CrcStep, RESIDUE};

@@ -1,5 +1,7 @@
 //! The link against a host in plain Rust, over a line that damages what it carries; and its Verilog.
 
+use super::receive::SerialReceive;
+use super::transmit::SerialTransmit;
 use super::uart::{UartReceive, UartTransmit};
 use super::SerialLink;
 use crate::mac::crc::check_sequence;
@@ -308,6 +310,46 @@ fn run(seed: u64, mut bench: Bench<Link>, run: &Run) -> Bench<Link> {
         assert_eq!(Status(host.status).damaged(), 0, "seed {seed}");
     }
     bench
+}
+
+/// Clocks from the one in which an octet, or a beat, is there to that in which the answer is.
+#[test]
+fn latencies_are_those_of_the_heads() {
+    const LATENCY: u32 = 2;
+    let mut receive = Bench::new(SerialReceive::default()).without_record();
+    for octet in frame(head(Kind::Tlp, 0, 0), 1, &[0x4000_0001, 0xf, 0x100, 7]) {
+        receive.uut.octet_valid.next = true;
+        receive.uut.octet.next = u64::from(octet).into();
+        receive.settle();
+        assert!(!receive.uut.tlp_valid.val());
+        receive.edge();
+    }
+    receive.uut.octet_valid.next = false;
+    receive.settle();
+    let mut clocks = 1;
+    while !receive.uut.tlp_valid.val() && clocks < 20 {
+        receive.tick();
+        receive.settle();
+        clocks += 1;
+    }
+    assert_eq!(clocks, LATENCY, "receive");
+
+    let mut transmit = Bench::new(SerialTransmit::<14>::default()).without_record();
+    transmit.settle();
+    assert!(transmit.uut.tlp_ready.val() && !transmit.uut.octet_valid.val());
+    transmit.uut.tlp_valid.next = true;
+    transmit.uut.tlp_keep.next = 3u64.into();
+    transmit.uut.tlp_last.next = true;
+    transmit.edge();
+    transmit.uut.tlp_valid.next = false;
+    transmit.settle();
+    let mut clocks = 1;
+    while !transmit.uut.octet_valid.val() && clocks < 20 {
+        transmit.tick();
+        transmit.settle();
+        clocks += 1;
+    }
+    assert_eq!(clocks, LATENCY, "transmit");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //! carry the awaited number too. A ring without room, or with four frames that nobody acknowledged, holds the transaction
 //! layer up, which may wait for that as long as it takes: the host acknowledges whatever else it waits for.
 //!
-//! Latency: a TLP's flag is offered three clocks behind its last beat.
+//! Latency: a TLP's flag is offered two clocks behind its last beat.
 
 use crate::ingress::with_constants;
 use crate::mac::crc::CrcStep;

@@ -40,8 +40,8 @@ use crate::tlp::PciEngine;
 
 /// Clocks of the link block a bit.
 pub const DIV: usize = 4;
-/// Clocks until the link block sends again, log2: as many octets as on a board.
-const RESEND_LOG2: usize = nat64_layout::serial::RESEND_LOG2 - 3;
+/// Clocks until the link block sends again, log2: here a bit has a tenth of a board's clocks, and no adapter keeps octets.
+const RESEND_LOG2: usize = nat64_layout::serial::RESEND_LOG2 - 5;
 /// Clocks of the endpoint, and of the link block, in a turn.
 const CLOCKS: u64 = 256;
 /// TLPs that wait for the endpoint at most.

@@ -17,6 +17,7 @@ mod card;
 pub mod compiled;
 pub mod link;
 pub use nat64_driver::tlp as packet;
+pub use nat64_driver::tlp::INTERRUPT_BASE;
 pub mod root;
 
 use nat64_driver::HostMemory;
@@ -25,10 +26,6 @@ use nat64_layout::Bar;
 use crate::engine::{EngineError, TxFrame};
 
 pub use card::{PciCard, PciEngine};
-
-/// Where the interrupts of the card go: message writes to `INTERRUPT_BASE .. INTERRUPT_BASE + 1 MiB` are taken by the root
-/// complex and never reach memory, as on an x86 machine.
-pub const INTERRUPT_BASE: u64 = 0xfee0_0000;
 
 /// A DMA access that host memory refused: no such mapping, or not in this direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,8 +15,8 @@ use nat64_layout::regs::{BAR0_BYTES, BAR2_BYTES};
 use nat64_layout::Bar;
 
 use super::link::{Link, LinkRan, LinkSetup};
-use super::packet::{status, Packet};
-use super::{DmaTarget, Function, Stepped, INTERRUPT_BASE};
+use super::packet::{completions, is_interrupt, refusal, status, Packet, BOUNDARY, INTERRUPT_BASE};
+use super::{DmaTarget, Function, Stepped};
 use crate::engine::{pad, EngineError, TxFrame};
 
 /// Requester ID of the root complex.
@@ -25,10 +25,6 @@ const ROOT: u16 = 0;
 const CARD: u16 = 0x0100;
 /// Where the BARs are on the link. The function sees offsets only.
 const BAR_ADDRESS: [u64; 2] = [0xe000_0000, 0x12_0000_0000];
-/// Bytes of interrupt messages' addresses.
-const INTERRUPT_BYTES: u64 = 1 << 20;
-/// Read completion boundary of the root complex.
-const BOUNDARY: u64 = 64;
 /// Clocks after which a read without completion is given up.
 const READ_CLOCKS: u64 = 1_000_000;
 /// Clocks a function-level reset may take: the completion timeout, and what it takes by itself.
@@ -215,7 +211,7 @@ impl<L: Link> Root<L> {
     }
 
     fn write(&mut self, address: u64, enables: [u8; 2], data: &[u8]) {
-        if (INTERRUPT_BASE..INTERRUPT_BASE + INTERRUPT_BYTES).contains(&address) {
+        if is_interrupt(address) {
             self.interrupts.push(u16::from_le_bytes([data[0], data[1]]));
             return;
         }
@@ -228,38 +224,19 @@ impl<L: Link> Root<L> {
 
     fn answer(&mut self, tag: u8, address: u64, bytes: usize) -> Result<(), EngineError> {
         let mut data = vec![0; bytes];
-        let completion = |status, count, lower: u64, data| Packet::Completion {
-            completer: ROOT,
-            requester: CARD,
-            tag,
-            status,
-            count,
-            lower: lower as u8 & 0x7f,
-            data,
-            poisoned: false,
-        };
+        let route = [ROOT, CARD];
         if self.memory.read(address, &mut data).is_err() {
             self.faults += 1;
-            return self.push(&completion(status::UNSUPPORTED, bytes, 0, Vec::new()), 0);
+            return self.push(&refusal(route, tag, bytes), 0);
         }
-        let mut at = 0;
-        let mut packets = VecDeque::new();
-        while at < bytes {
-            let here = address + at as u64;
-            let mut most = self.max_payload;
-            if let Some(disorder) = &mut self.disorder {
-                most = BOUNDARY as usize * (1 + disorder.roll(most / BOUNDARY as usize));
-            }
-            let most = most.min(bytes - at);
-            let mut n = most;
-            if at + most < bytes {
-                n -= ((here + most as u64) % BOUNDARY) as usize;
-            }
-            packets.push_back(completion(status::SUCCESS, bytes - at, here, data[at..at + n].to_vec()));
-            at += n;
-        }
+        let (max_payload, disorder) = (self.max_payload, &mut self.disorder);
+        let most = || match disorder {
+            Some(disorder) => BOUNDARY * (1 + disorder.roll(max_payload / BOUNDARY)),
+            None => max_payload,
+        };
+        let packets = completions(route, tag, address, &data, most);
         if let Some(disorder) = &mut self.disorder {
-            disorder.held.push(packets);
+            disorder.held.push(packets.into());
             return Ok(());
         }
         packets.iter().try_for_each(|packet| self.push(packet, 0))

@@ -28,8 +28,7 @@ const TOP: &str = "nat64_us";
 /// Out of context, as the project's own script has it: no buffers at the pins.
 const SCRIPT: &str = "read_verilog nat64_endpoint.v nat64_us.v; synth_xilinx -family xcup -flatten -noiopad -noclkbuf -top nat64_us -json netlist.json; tee -q -o stat.json stat -json";
 
-/// What a part has: Alveo U200 and U250 Data Center Accelerator Cards Data Sheet (DS962), UltraScale Architecture CLB User Guide
-/// (UG574): a carry chain of eight bits for eight look-up tables.
+/// What a part has, as its vendor states it; a carry chain of eight bits belongs to eight look-up tables.
 struct Part {
     name: &'static str,
     has: [(&'static str, u64); 7],
