@@ -7,7 +7,10 @@
 //! * the path ends in `meta` of a synchronizer, and begins at a register without logic in between; or
 //! * it goes from the memory of a FIFO between clocks to the word register of the same FIFO's reader.
 //!
-//! All paths are listed in `target/cdc/NAME.txt`. Then the Verilog is broken in [`BREAKS`], and each must be found.
+//! A network port is looked at alone, and a board with all that is on it. What comes in by the pins of a board belongs to no clock: it
+//! goes through a synchronizer too, or is taken over in a register of the pin, which the clock beside the data is made for.
+//!
+//! All paths are listed in `target/cdc/NAME.txt`. Then the Verilog is broken in the `breaks` of [`DESIGNS`], and each must be found.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -18,18 +21,58 @@ use serde::Deserialize;
 
 use crate::run::{Error, Step};
 
-/// Text in the Verilog of a port, and text in its place that makes a crossing nobody knows.
-const BREAKS: [(&str, &str); 3] = [
-    // a count taken over without its synchronizer
-    (
-        "changes = sent_here$q ^ sent_before$q",
-        "changes = sent ^ sent_before$q",
-    ),
-    // logic in front of a synchronizer
-    ("seen$d = read_gray;", "seen$d = read_gray & ~gray$q;"),
-    // a register that takes from the other side's memory what is another register's
-    ("word_meta$d = read_meta;", "word_meta$d = read_meta ^ read_data[7:0];"),
+/// What is looked at.
+struct Looked {
+    /// Name of the Verilog file, and of the list.
+    name: &'static str,
+    /// Its top module.
+    top: &'static str,
+    /// Inputs of the top are pins, which have no clock; else each belongs to the clock it is used with.
+    pins: bool,
+    /// Paths between clocks, and registers and memories, that there are at least: a check that sees nothing would be content with
+    /// anything.
+    least: (usize, usize),
+    /// Text in the Verilog, and text in its place that makes a crossing nobody knows.
+    breaks: &'static [(&'static str, &'static str)],
+}
+
+/// All that is looked at.
+const DESIGNS: [Looked; 2] = [
+    Looked {
+        name: "rgmii_port",
+        top: "top",
+        pins: false,
+        least: (8, 100),
+        breaks: &[
+            // a count taken over without its synchronizer
+            (
+                "changes = sent_here$q ^ sent_before$q",
+                "changes = sent ^ sent_before$q",
+            ),
+            // logic in front of a synchronizer
+            ("seen$d = read_gray;", "seen$d = read_gray & ~gray$q;"),
+            // a register that takes from the other side's memory what is another register's
+            ("word_meta$d = read_meta;", "word_meta$d = read_meta ^ read_data[7:0];"),
+        ],
+    },
+    Looked {
+        name: "ecp5-versa",
+        top: "board",
+        pins: true,
+        least: (16, 1000),
+        breaks: &[
+            // a button that counts as it is, and a network port's beats at the clock of the other
+            ("if (!button) phys", "if (!rst_n) phys"),
+            (
+                ".core_clock(core_clock), .tx_clock",
+                ".core_clock(eth1_rx_clk), .tx_clock",
+            ),
+        ],
+    },
 ];
+
+/// The name of what comes in by a pin, as of a clock.
+const PIN: &str = "pin";
 
 /// A bit of a net: its number, or a constant.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +108,9 @@ struct Cell {
 #[derive(Deserialize)]
 struct Net {
     bits: Vec<Bit>,
+    /// Of a port only.
+    #[serde(default)]
+    direction: String,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +133,12 @@ impl Cell {
 
     /// A register, of whatever kind.
     fn is_register(&self) -> bool {
-        self.connections.contains_key("CLK") && self.connections.contains_key("Q")
+        self.connections.contains_key("CLK") && self.connections.contains_key("Q") || self.is_at_pin()
+    }
+
+    /// A register of a pin with both edges of its clock (ECP5: `IDDRX1F`, `ODDRX1F`).
+    fn is_at_pin(&self) -> bool {
+        self.connections.contains_key("SCLK")
     }
 
     fn bits(&self, port: &str) -> &[Bit] {
@@ -96,7 +147,11 @@ impl Cell {
 
     /// Its clock: that of a register, or of a memory's first write port.
     fn clock(&self) -> Option<Bit> {
-        let port = if self.is_memory() { "WR_CLK" } else { "CLK" };
+        let port = match () {
+            () if self.is_memory() => "WR_CLK",
+            () if self.is_at_pin() => "SCLK",
+            () => "CLK",
+        };
         self.bits(port).first().copied()
     }
 
@@ -107,7 +162,7 @@ impl Cell {
             .iter()
             .filter(move |(port, _)| match (memory, port.as_str()) {
                 (true, port) => port.starts_with("WR_") && port != "WR_CLK",
-                (false, port) => !matches!(port, "Q" | "CLK"),
+                (false, port) => !matches!(port, "Q" | "Q0" | "Q1" | "CLK" | "SCLK"),
             })
             .flat_map(|(_, bits)| bits.iter().copied())
     }
@@ -130,6 +185,8 @@ struct Design<'a> {
     drivers: HashMap<Bit, &'a str>,
     /// The best name of a bit.
     names: HashMap<Bit, &'a str>,
+    /// Inputs of the module.
+    inputs: HashSet<Bit>,
 }
 
 impl<'a> Design<'a> {
@@ -156,7 +213,13 @@ impl<'a> Design<'a> {
         for (name, port) in &module.ports {
             names.extend(port.bits.iter().map(|&bit| (bit, name.as_str())));
         }
-        Self { module, drivers, names }
+        let inputs = module.ports.values().filter(|port| port.direction == "input");
+        Self {
+            module,
+            drivers,
+            names,
+            inputs: inputs.flat_map(|port| port.bits.iter().copied()).collect(),
+        }
     }
 
     fn name(&self, bit: Option<Bit>) -> String {
@@ -168,11 +231,12 @@ impl<'a> Design<'a> {
         if let Some(id) = cell.parameters.get("MEMID").and_then(|id| id.as_str()) {
             return id.trim_start_matches('\\').to_string();
         }
-        self.name(cell.bits("Q").first().copied())
+        self.name(cell.bits("Q").iter().chain(cell.bits("Q0")).next().copied())
     }
 
-    /// Registers and memories that the bits come from, with whether there is logic between.
-    fn sources(&self, bits: impl Iterator<Item = Bit>) -> Vec<(&'a Cell, bool)> {
+    /// Registers and memories that the bits come from, with whether there is logic between; and the pins.
+    fn sources(&self, bits: impl Iterator<Item = Bit>) -> (Vec<(&'a Cell, bool)>, HashMap<Bit, bool>) {
+        let mut pins = HashMap::new();
         let mut found: HashMap<&str, (&Cell, bool)> = HashMap::new();
         let mut seen: HashSet<&str> = HashSet::new();
         let mut todo: Vec<(Bit, bool)> = bits.map(|bit| (bit, false)).collect();
@@ -182,6 +246,9 @@ impl<'a> Design<'a> {
                 .get(&bit)
                 .and_then(|d| Some((d, self.module.cells.get(*d)?)))
             else {
+                if self.inputs.contains(&bit) {
+                    *pins.entry(bit).or_insert(logic) |= logic;
+                }
                 continue;
             };
             if cell.is_register() || cell.is_memory() {
@@ -197,11 +264,11 @@ impl<'a> Design<'a> {
             });
             todo.extend(through.flat_map(|(_, bits)| bits.iter().map(|&bit| (bit, true))));
         }
-        found.into_values().collect()
+        (found.into_values().collect(), pins)
     }
 
     /// Every path between two clocks, and how many registers and memories there are.
-    fn crossings(&self) -> Result<(Vec<Crossing>, usize), Error> {
+    fn crossings(&self, pinned: bool) -> Result<(Vec<Crossing>, usize), Error> {
         let (mut crossings, mut looked) = (Vec::new(), 0);
         for cell in self.module.cells.values().filter(|c| c.is_register() || c.is_memory()) {
             let clock = cell.clock();
@@ -214,7 +281,20 @@ impl<'a> Design<'a> {
                     what: format!("the clock of {} is made by logic ({})", self.name_of(cell), made.kind),
                 });
             }
-            for (source, logic) in self.sources(cell.sampled()) {
+            let (sources, pins) = self.sources(cell.sampled());
+            if pinned && !cell.is_at_pin() {
+                crossings.extend(pins.into_iter().map(|(bit, logic)| {
+                    let (from, to) = (self.name(Some(bit)), self.name_of(cell));
+                    Crossing {
+                        from_clock: PIN.into(),
+                        to_clock: self.name(clock),
+                        known: known(&from, false, &to, logic),
+                        from,
+                        to,
+                    }
+                }));
+            }
+            for (source, logic) in sources {
                 if source.clock() == clock {
                     continue;
                 }
@@ -235,7 +315,7 @@ impl<'a> Design<'a> {
 
 /// Why a path between two clocks is right, if it is one of the known ways.
 fn known(from: &str, memory: bool, to: &str, logic: bool) -> Option<&'static str> {
-    if to.ends_with(".meta") && !memory && !logic {
+    if (to.ends_with(".meta") || to.ends_with("_meta")) && !memory && !logic {
         return Some("synchronizer");
     }
     let fifo = |end: &str, start: &str| {
@@ -247,9 +327,12 @@ fn known(from: &str, memory: bool, to: &str, logic: bool) -> Option<&'static str
 }
 
 /// All paths between clocks of a Verilog file; how many registers and memories it has.
-fn look(work: &Path, verilog: &Path, top: &str) -> Result<(Vec<Crossing>, usize), Error> {
+fn look(work: &Path, verilog: &Path, looked: &Looked) -> Result<(Vec<Crossing>, usize), Error> {
+    let top = looked.top;
+    // primitives of the part as boxes
     let script = format!(
-        "read_verilog {}; hierarchy -top {top}; proc; flatten; opt -fine; memory_collect; opt_clean; write_json netlist.json",
+        "read_verilog -lib +/ecp5/cells_bb.v; read_verilog {}; hierarchy -top {top}; proc; flatten; opt_clean; \
+         memory_collect; opt_clean; write_json netlist.json",
         verilog.display()
     );
     let out = Command::new("yosys")
@@ -274,15 +357,21 @@ fn look(work: &Path, verilog: &Path, top: &str) -> Result<(Vec<Crossing>, usize)
     let module = netlist.modules.get(top).ok_or_else(|| Error::Missing {
         what: format!("module {top} in {}", path.display()),
     })?;
-    Design::new(module).crossings()
+    Design::new(module).crossings(looked.pins)
 }
 
-/// Runs the chore.
-pub fn cdc(root: &Path, emit: Step) -> Result<(), Error> {
-    emit.run()?;
-    let work = root.join("target/cdc");
-    let verilog = work.join("rgmii_port.v");
-    let (crossings, looked) = look(&work, &verilog, "top")?;
+/// Runs the chore; `emit` writes the Verilog of a name to `target/cdc`.
+pub fn cdc(root: &Path, emit: impl Fn(&str) -> Result<Step, Error>) -> Result<(), Error> {
+    DESIGNS.iter().try_for_each(|looked| {
+        emit(looked.name)?.run()?;
+        one(&root.join("target/cdc"), looked)
+    })
+}
+
+fn one(work: &Path, looked: &Looked) -> Result<(), Error> {
+    let name = looked.name;
+    let verilog = work.join(format!("{name}.v"));
+    let (crossings, cells) = look(work, &verilog, looked)?;
     let mut list = String::new();
     let mut pairs: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for c in &crossings {
@@ -294,10 +383,10 @@ pub fn cdc(root: &Path, emit: Step) -> Result<(), Error> {
         );
         *pairs.entry((&c.from_clock, &c.to_clock)).or_default() += 1;
     }
-    let path = work.join("rgmii_port.txt");
+    let path = work.join(format!("{name}.txt"));
     std::fs::write(&path, &list).map_err(|e| Error::file(&path, e))?;
     for ((from, to), paths) in &pairs {
-        println!("rgmii_port: {from} -> {to}: {paths} paths");
+        println!("{name}: {from} -> {to}: {paths} paths");
     }
     if let Some(unknown) = crossings.iter().find(|c| c.known.is_none()) {
         return Err(Error::Check {
@@ -307,17 +396,16 @@ pub fn cdc(root: &Path, emit: Step) -> Result<(), Error> {
             ),
         });
     }
-    // a check that sees nothing would be content with anything
-    if crossings.len() < 8 || looked < 100 {
+    if crossings.len() < looked.least.0 || cells < looked.least.1 {
         return Err(Error::Check {
             what: format!(
-                "only {} paths between clocks at {looked} registers: the netlist is not understood",
+                "only {} paths between clocks at {cells} registers: the netlist of {name} is not understood",
                 crossings.len()
             ),
         });
     }
     let text = std::fs::read_to_string(&verilog).map_err(|e| Error::file(&verilog, e))?;
-    for (from, to) in BREAKS {
+    for (from, to) in looked.breaks {
         let broken = work.join("broken.v");
         if !text.contains(from) {
             return Err(Error::Missing {
@@ -325,15 +413,15 @@ pub fn cdc(root: &Path, emit: Step) -> Result<(), Error> {
             });
         }
         std::fs::write(&broken, text.replace(from, to)).map_err(|e| Error::file(&broken, e))?;
-        if look(&work, &broken, "top")?.0.iter().all(|c| c.known.is_some()) {
+        if look(work, &broken, looked)?.0.iter().all(|c| c.known.is_some()) {
             return Err(Error::Check {
                 what: format!("with `{to}` in the place of `{from}` no unknown path is found"),
             });
         }
     }
     println!(
-        "rgmii_port: {looked} registers and memories, every path between clocks is known; {} breaks found",
-        BREAKS.len()
+        "{name}: {cells} registers and memories, every path between clocks is known; {} breaks found",
+        looked.breaks.len()
     );
     Ok(())
 }
@@ -345,6 +433,7 @@ mod tests {
     #[test]
     fn only_the_known_ways_are_known() {
         assert!(known("a.gray.q", false, "b.seen.meta", false).is_some());
+        assert!(known("button", false, "button_meta", false).is_some());
         assert!(known("a.gray.q", false, "b.seen.meta", true).is_none());
         assert!(known("a.memory.mem", true, "b.seen.meta", false).is_none());
         assert!(known("f.writer.memory.mem", true, "f.reader.word.q", true).is_some());
