@@ -87,6 +87,10 @@ enum Chore {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Synthesize the core of 64 bits for an ECP5 and replay the example captures on the netlist, every clock of its pins compared
+    /// with the RustHDL simulator; writes tests/results/netlist.txt. Takes some twenty minutes.
+    #[command(after_help = "Example:\n  cargo xtask netlist")]
+    Netlist,
     /// Build a board: Verilog, synthesis, place and route with several seeds, image, manifest and report.
     Synth(synth::Options),
     /// Put a board's image into it with openFPGALoader.
@@ -181,6 +185,7 @@ fn main() -> ExitCode {
         Chore::VmTest { engine } => setup::setup(&root).and_then(|()| vm::vm_test(&root, &engine)),
         Chore::Faults { seeds, first } => faults(&root, seeds, first),
         Chore::Soak { engine, minutes, seed } => soak(&root, &engine, minutes, seed),
+        Chore::Netlist => setup::setup(&root).and_then(|()| netlist(&root)),
         Chore::Demo => setup::setup(&root).and_then(|()| demo(&root)),
         Chore::Fuzz {
             target,
@@ -286,7 +291,30 @@ fn formal(root: &Path) -> Result<(), Error> {
 }
 
 fn cdc(root: &Path) -> Result<(), Error> {
-    cdc::cdc(root, verilog(root, "cdc", "rgmii_port")?)
+    cdc::cdc(root, |name| verilog(root, "cdc", name))
+}
+
+/// Replays the netlist of the core and keeps the report.
+fn netlist(root: &Path) -> Result<(), Error> {
+    let stamp = stamp(root);
+    let (file, what) = synth::netlist(root)?;
+    println!("== replay");
+    let fresh = root.join("target/synth/netlist/report.txt");
+    let test = [
+        "test",
+        "--package",
+        "nat64-tests",
+        "--test",
+        "netlist",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ];
+    synth::test_netlist(cargo(root, &test), &file, &fresh)?;
+    let report = root.join("tests/results/netlist.txt");
+    let text = std::fs::read_to_string(&fresh).map_err(|error| Error::file(&fresh, error))?;
+    std::fs::write(&report, format!("{what}\n{text}")).map_err(|error| Error::file(&report, error))?;
+    head_report(&report, "cargo xtask netlist", &stamp)
 }
 
 fn check(root: &Path) -> Result<(), Error> {

