@@ -175,7 +175,7 @@ pub struct Core<
     pub idle: Signal<Out, Bit>,
     /// Nothing is in flight behind ingress: with `Ctrl.enable` at 0 this comes true whatever arrives.
     pub drained: Signal<Out, Bit>,
-    /// Sets all counters to zero; to be held for 64 clocks, while nothing is in flight.
+    /// Sets all counters to zero; to be held for [`crate::counters::WIPE_CLOCKS`], while nothing is in flight.
     pub wipe: Signal<In, Bit>,
     csr: Csr,
     ingress: Ingress<W, LB>,

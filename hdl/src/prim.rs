@@ -1,4 +1,4 @@
-//! Leaves: register, block RAM, distributed RAM, and a small FIFO made of them.
+//! Leaves: register, block RAMs, distributed RAM, and a small FIFO made of them.
 //!
 //! A leaf has two descriptions, its Rust `update` and its Verilog text; the tests below replay one against the other.
 //! Every leaf starts at zero, in both.
@@ -260,6 +260,84 @@ impl<T: Synth, const N: usize> Logic for BlockRam<T, N> {
     }
 }
 
+/// Simple dual-port block RAM of 2^N words with an output register, for who keeps reads and writes apart: data two clocks after
+/// the address, and in no clock the word being written is read.
+///
+/// A block RAM promises nothing for such a read, and [`BlockRam`] costs a comparison and a bypass of the whole word where the
+/// part cannot read first. Here the Verilog says `no_rw_check`; the simulator panics.
+#[derive(FastBlock)]
+pub struct ApartRam<T: Synth, const N: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Read address.
+    pub read_address: Signal<In, Bits<N>>,
+    /// Word of the address two clocks ago.
+    pub read_data: Signal<Out, T>,
+    /// Write enable; not while `read_address` is `write_address`.
+    pub write: Signal<In, Bit>,
+    /// Write address.
+    pub write_address: Signal<In, Bits<N>>,
+    /// Word to write.
+    pub write_data: Signal<In, T>,
+    _memory: Vec<T>,
+    _pipe: T,
+    _quiet: Quiet,
+}
+
+impl<T: Synth, const N: usize> ApartRam<T, N> {
+    /// Puts a word into the memory, for tests of what takes too many clocks to come about.
+    #[cfg(test)]
+    pub(crate) fn preset(&mut self, address: usize, word: T) {
+        self._memory[address] = word;
+    }
+}
+
+impl<T: Synth, const N: usize> Default for ApartRam<T, N> {
+    fn default() -> Self {
+        Self {
+            clock: Default::default(),
+            read_address: Default::default(),
+            read_data: Default::default(),
+            write: Default::default(),
+            write_address: Default::default(),
+            write_data: Default::default(),
+            _memory: vec![T::default(); 1 << N],
+            _pipe: T::default(),
+            _quiet: Default::default(),
+        }
+    }
+}
+
+impl<T: Synth, const N: usize> Logic for ApartRam<T, N> {
+    fn update(&mut self) {
+        if self._quiet.ticks() {
+            self.read_data.next = self._pipe;
+            self._pipe = self._memory[self.read_address.val().index()];
+            if self.write.val() {
+                assert_ne!(
+                    self.read_address.val(),
+                    self.write_address.val(),
+                    "a word is read while it is written"
+                );
+                self._memory[self.write_address.val().index()] = self.write_data.val();
+            }
+        }
+    }
+    fn connect(&mut self) {
+        self.read_data.connect();
+    }
+    fn hdl(&self) -> Verilog {
+        Verilog::Custom(format!(
+            "(* ram_style = \"block\", no_rw_check *) reg [{top}:0] mem [0:{last}];\nreg [{top}:0] pipe;\ninteger i;\n\
+             initial begin\n  for (i = 0; i <= {last}; i = i + 1) mem[i] = {bits}'h0;\n  pipe = {bits}'h0;\n  read_data = {bits}'h0;\nend\n\
+             always @(posedge clock) begin\n  pipe <= mem[read_address];\n  read_data <= pipe;\n  if (write) mem[write_address] <= write_data;\nend\n",
+            top = T::BITS - 1,
+            bits = T::BITS,
+            last = (1usize << N) - 1
+        ))
+    }
+}
+
 /// Distributed RAM of 2^N words: written at the clock, read at once.
 #[derive(FastBlock)]
 pub struct LutRam<T: Synth, const N: usize> {
@@ -437,5 +515,39 @@ mod tests {
         }
         bench.agrees_with_verilog("block_ram");
         bench.agrees_with_netlist("block_ram");
+    }
+
+    #[test]
+    fn apart_ram_agrees_with_its_verilog() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut bench = Bench::new(ApartRam::<Wide<70>, 4>::default());
+        let (mut model, mut expected) = ([0u64; 16], VecDeque::from([0, 0]));
+        for _ in 0..500 {
+            let (read, write) = (rng.random_range(0..16usize), rng.random_range(0..16usize));
+            let word = rng.random();
+            bench.uut.read_address.next = (read as u64).into();
+            bench.uut.write_address.next = (write as u64).into();
+            bench.uut.write.next = read != write && rng.random();
+            bench.uut.write_data.next = Wide::from(word);
+            bench.settle();
+            assert_eq!(Some(bench.uut.read_data.val().low()), expected.pop_front());
+            expected.push_back(model[read]);
+            if bench.uut.write.val() {
+                model[write] = word;
+            }
+            bench.edge();
+        }
+        bench.agrees_with_verilog("apart_ram");
+        bench.agrees_with_netlist("apart_ram");
+    }
+
+    #[test]
+    #[should_panic(expected = "a word is read while it is written")]
+    fn apart_ram_refuses_a_read_of_the_word_being_written() {
+        let mut bench = Bench::new(ApartRam::<Bits<8>, 4>::default());
+        bench.uut.read_address.next = 5u64.into();
+        bench.uut.write_address.next = 5u64.into();
+        bench.uut.write.next = true;
+        bench.tick();
     }
 }

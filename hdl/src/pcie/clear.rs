@@ -11,7 +11,7 @@
 //!    unsupported. `Post` and `Fetch` make no more requests; what the core still writes is thrown away, what it reads fails, so
 //!    that punt, inject and dump run to their ends. `Msix` goes back to its state after power-on.
 //! 2. `Ctrl`, `ExcCtrl`, `InjCtrl` are written 0: no frame enters any more, and each in flight leaves or is dropped.
-//! 3. When core and transaction layer have been empty for 64 clocks (read requests that were sent have completed or timed
+//! 3. When core and transaction layer have been empty for 128 clocks (read requests that were sent have completed or timed
 //!    out), BAR0 is written 0 up to the end of the tables, `DumpGo` left out; then every tag and every stash entry.
 //! 4. Counters are set to zero. Those of the transaction layer (`State`) stay.
 //!
@@ -21,6 +21,7 @@
 //! It takes some 12,000 clocks (0.1 ms at 125 MHz) and as long as frames need to leave; at most the completion timeout
 //! more. PCI Express allows 100 ms.
 
+use crate::counters::WIPE_CLOCKS;
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::FastBlock;
@@ -56,7 +57,7 @@ pub struct Clear<const BUCKET_LOG2: usize> {
     pub done: Signal<Out, Bit>,
     /// 0 none, 1 wait for `Access`, 2 to 4 switch off, 5 drain, 6 BAR0, 7 tags, 8 stash, 9 counters.
     state: Reg<Bits<4>>,
-    count: Reg<Bits<6>>,
+    count: Reg<Bits<7>>,
     address: Reg<Bits<24>>,
     ended: Reg<Bit>,
     in_bank: Signal<Local, Bits<24>>,
@@ -81,6 +82,7 @@ impl<const BUCKET_LOG2: usize> Default for Clear<BUCKET_LOG2> {
         let at = |x: u32| Constant::new(u64::from(x).into());
         let bank_bytes = TAG_BUCKET_STRIDE << BUCKET_LOG2;
         assert!(bank_bytes <= TAG_BANK_STRIDE && TAG_BANK_STRIDE.is_power_of_two());
+        const { assert!(1 << 7 == WIPE_CLOCKS, "`count` goes round once for the counters") };
         Self {
             clock: Default::default(),
             start: Default::default(),
