@@ -2,8 +2,13 @@
 //!
 //! ```text
 //!  phv, found -> 1 -> 2 tables -> 3 select, verdict -> 4 5 6 7 sums -> 8 packet header -> 9 frame header -> decision
-//!                                       \------------- delay 4 ------/
+//!                 \                     \------------- delay 4 ------/                      /
+//!                  next hops ----------> 3 --------- delay 4 -----------------------------/
 //! ```
+//!
+//! Next hops are looked at in stage 9 only, but for whether there is one: so they are in block RAM, which has them a clock later
+//! than the other tables, and that one bit is beside it in distributed RAM. Both are read in the same clock, so a
+//! packet sees one and the same entry of a table that is being written.
 //!
 //! Translation is RFC 7915 sections 4.1 and 5.1 for packets that are no fragments and have neither options nor extension
 //! headers, for TCP, UDP and ICMP echo. Transport checksums are updated by RFC 1624 equation 3.
@@ -17,7 +22,7 @@ mod sum;
 mod tests;
 
 use crate::prelude::*;
-use crate::prim::{LutRam, Quiet, Reg};
+use crate::prim::{BlockRam, LutRam, Quiet, Reg};
 use crate::types::{Decision, Found, Phv, RegisterWrite, FATE_FORWARD, FATE_LOOKUP, RECORD_BITS};
 use crate::types::{KIND_DROP, KIND_FORWARD, KIND_PUNT, KIND_TRANSLATE};
 use crate::wide::*;
@@ -54,7 +59,9 @@ pub struct Rewrite {
     pub decision: Signal<Out, Decision>,
 
     // tables and the words of the entry being written
-    hops: LutRam<Wide<128>, 6>,
+    hops: BlockRam<Wide<128>, 6>,
+    /// Bit 127 of each next hop: there is one.
+    hops_valid: LutRam<Bit, 6>,
     prefixes: LutRam<Wide<128>, 3>,
     sets: LutRam<Wide<64>, 3>,
     hop_words: Reg<Wide<96>>,
@@ -80,7 +87,7 @@ pub struct Rewrite {
     arrived2: Reg<Wide<256>>,
     l4_2: Reg<Wide<160>>,
     record2: Reg<Wide<RECORD_BITS>>,
-    hop2: Reg<Wide<128>>,
+    hop_valid2: Reg<Bit>,
     prefix2: Reg<Wide<128>>,
     set2: Reg<Wide<64>>,
     /// The longest packet this one may become.
@@ -100,7 +107,6 @@ pub struct Rewrite {
     narrow3: Reg<Wide<64>>,
     l4_3: Reg<Wide<160>>,
     terms3: Reg<Wide<TERM_BITS>>,
-    hop3: Reg<Wide<128>>,
     counter: Reg<Bits<16>>,
     mtu: Signal<Local, Wide<14>>,
     clear_max: Signal<Local, Wide<16>>,
@@ -176,6 +182,7 @@ impl Default for Rewrite {
             out_valid: Default::default(),
             decision: Default::default(),
             hops: Default::default(),
+            hops_valid: Default::default(),
             prefixes: Default::default(),
             sets: Default::default(),
             hop_words: Default::default(),
@@ -199,7 +206,7 @@ impl Default for Rewrite {
             arrived2: Default::default(),
             l4_2: Default::default(),
             record2: Default::default(),
-            hop2: Default::default(),
+            hop_valid2: Default::default(),
             prefix2: Default::default(),
             set2: Default::default(),
             mtu2: Default::default(),
@@ -216,7 +223,6 @@ impl Default for Rewrite {
             narrow3: Default::default(),
             l4_3: Default::default(),
             terms3: Default::default(),
-            hop3: Default::default(),
             counter: Default::default(),
             mtu: Default::default(),
             clear_max: Default::default(),
@@ -282,14 +288,12 @@ impl Logic for Rewrite {
     fn update(&mut self) {
         dff_setup!(self, clock, hop_words, prefix_words, set_word, counter);
         dff_setup!(
-            self, clock, valid1, carry1, arrived1, l4_1, record1, valid2, carry2, arrived2, l4_2, record2, hop2,
+            self, clock, valid1, carry1, arrived1, l4_1, record1, valid2, carry2, arrived2, l4_2, record2, hop_valid2,
             prefix2, set2, mtu2
         );
-        dff_setup!(
-            self, clock, valid3, carry3, addresses3, narrow3, l4_3, terms3, hop3, valid4, valid5, valid6, valid7
-        );
+        dff_setup!(self, clock, valid3, carry3, addresses3, narrow3, l4_3, terms3, valid4, valid5, valid6, valid7);
         dff_setup!(self, clock, ip4a, ip4b, ip4c, ip5, ip6, ip7, valid8, carry8, packet8, hop8, valid9, decision9);
-        clock!(self, clock, hops, prefixes, sets, sum, carry7, addresses7, l4_7, hop7);
+        clock!(self, clock, hops, hops_valid, prefixes, sets, sum, carry7, addresses7, l4_7, hop7);
 
         // tables: words but the last are kept aside, the last one commits the entry
         self.word.next = bit_cast::<2, 16>(self.write.val().address >> 2);
@@ -311,6 +315,9 @@ impl Logic for Rewrite {
         self.hops.write.next = self.in_hops.val() & (self.word.val() == 3);
         self.hops.write_address.next = bit_cast::<6, 16>(self.write.val().address >> 4);
         self.hops.write_data.next = self.entry.val() | bit_cast_wide::<128, 96>(self.hop_words.q.val());
+        self.hops_valid.write.next = self.in_hops.val() & (self.word.val() == 3);
+        self.hops_valid.write_address.next = bit_cast::<6, 16>(self.write.val().address >> 4);
+        self.hops_valid.write_data.next = self.entry.val().get_bit(127);
         self.prefixes.write.next = self.in_prefixes.val() & (self.word.val() == 3);
         self.prefixes.write_address.next = bit_cast::<3, 16>(self.write.val().address >> 4);
         self.prefixes.write_data.next = self.entry.val() | bit_cast_wide::<128, 96>(self.prefix_words.q.val());
@@ -358,6 +365,7 @@ impl Logic for Rewrite {
         }
         self.prefix_index.next = self.record1.q.val().get_bits::<3>(2);
         self.hops.read_address.next = bits_narrow(self.hop_index.val());
+        self.hops_valid.read_address.next = bits_narrow(self.hop_index.val());
         self.prefixes.read_address.next = bits_narrow(self.prefix_index.val());
         self.sets.read_address.next = self.carry1.q.val().set;
         // what may be fragmented is told from what may not: only the former keeps to the path MTU of the IPv6 network
@@ -378,7 +386,7 @@ impl Logic for Rewrite {
             self.arrived2.d.next = self.arrived1.q.val();
             self.l4_2.d.next = self.l4_1.q.val();
             self.record2.d.next = self.record1.q.val();
-            self.hop2.d.next = self.hops.read_data.val();
+            self.hop_valid2.d.next = self.hops_valid.read_data.val();
             self.prefix2.d.next = self.prefixes.read_data.val();
             self.set2.d.next = self.fresh.val();
             self.mtu2.d.next = bits_narrow(self.mtu.val());
@@ -410,7 +418,7 @@ impl Logic for Rewrite {
                 | (self.carry2.q.val().total > bit_cast::<16, 14>(self.mtu2.q.val()))
             {
                 self.reason.next = self.too_big.val();
-            } else if !self.hop2.q.val().get_bit(127) {
+            } else if !self.hop_valid2.q.val() {
                 self.reason.next = self.no_next_hop.val();
             } else {
                 self.verdict.next = self.kind_translate.val();
@@ -438,7 +446,6 @@ impl Logic for Rewrite {
             self.narrow3.d.next = self.select.narrow.val();
             self.l4_3.d.next = self.select.new_l4.val();
             self.terms3.d.next = self.select.terms.val();
-            self.hop3.d.next = self.hop2.q.val();
         }
 
         // stages 4 to 7: sums
@@ -446,7 +453,8 @@ impl Logic for Rewrite {
         self.carry7.d.next = self.carry3.q.val();
         self.addresses7.d.next = self.addresses3.q.val();
         self.l4_7.d.next = self.l4_3.q.val();
-        self.hop7.d.next = self.hop3.q.val();
+        // the block RAM's word comes with the registers of stage 3
+        self.hop7.d.next = self.hops.read_data.val();
         self.valid4.d.next = self.valid3.q.val();
         self.valid5.d.next = self.valid4.q.val();
         self.valid6.d.next = self.valid5.q.val();

@@ -529,3 +529,76 @@ fn punts_and_drops_are_told_apart_by_their_code() {
         }
     }
 }
+
+/// A packet at each clock while its next hop is written over and over, now with an entry, now with none: each is given the entry
+/// that was there when it came, whole, and never what stood in one that is none.
+#[test]
+fn a_next_hop_that_is_written_is_seen_whole() {
+    let mut rng = StdRng::seed_from_u64(78);
+    let mut bench = Bench::new(Rewrite::default());
+    let tables = tables(&mut rng, &mut bench);
+    let mut model = Model { tables, counter: 0 };
+    let (phv, found) = loop {
+        let (phv, found, expect) = model.packet(&mut rng);
+        if expect.kind == KIND_TRANSLATE {
+            break (phv, found);
+        }
+    };
+    let at = found.record.get_bits::<6>(if phv.six { 15 } else { 9 }).low() as u32;
+    let address = tables::NEXT_HOP_BASE + at * tables::NEXT_HOP_STRIDE;
+    // entries by the clock of their last word
+    let mut entries: VecDeque<(u64, [u32; 4])> = VecDeque::new();
+    let (mut words, mut pause) = (Vec::new(), 0);
+    let (mut translated, mut none) = (0, 0);
+    bench.uut.phv.next = phv;
+    bench.uut.found.next = found;
+    for clock in 0..2000u64 {
+        bench.uut.valid.next = true;
+        bench.uut.write.next = RegisterWrite::default();
+        if words.is_empty() && pause == 0 {
+            let hop = NextHop {
+                destination: rng.random(),
+                source: rng.random(),
+                port: rng.random_range(0..2),
+                vlans: [None, None],
+                qinq: false,
+            };
+            let mut entry = hop.to_words();
+            entry[3] &= !(u32::from(rng.random::<bool>()) << 31);
+            words = entry.to_vec();
+            entries.push_back((clock + 3, entry));
+            pause = rng.random_range(0..4);
+        }
+        if words.is_empty() {
+            pause -= 1;
+        } else {
+            bench.uut.write.next = RegisterWrite {
+                valid: true,
+                address: u64::from(address + 16 - 4 * words.len() as u32).into(),
+                data: u64::from(words.remove(0)).into(),
+            };
+        }
+        bench.settle();
+        if clock >= 20 {
+            let came = clock - LATENCY as u64;
+            while entries.get(1).is_some_and(|next| next.0 <= came) {
+                entries.pop_front();
+            }
+            let (_, entry) = entries[0];
+            let decision = bench.uut.decision.val();
+            if entry[3] >> 31 != 0 {
+                let macs: Vec<u8> = entry[..3].iter().flat_map(|word| word.to_be_bytes()).collect();
+                assert_eq!(number(decision.kind), KIND_TRANSLATE, "clock {clock}");
+                assert_eq!(decision.header.to_frame(12), macs, "clock {clock}");
+                assert_eq!(decision.port, entry[3] & 1 != 0, "clock {clock}");
+                translated += 1;
+            } else {
+                assert_eq!(number(decision.kind), KIND_PUNT, "clock {clock}");
+                assert_eq!(number(decision.reason), Reason::NoNextHop as u64, "clock {clock}");
+                none += 1;
+            }
+        }
+        bench.edge();
+    }
+    assert!(translated > 500 && none > 500, "{translated} {none}");
+}
