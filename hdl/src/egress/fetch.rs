@@ -8,6 +8,12 @@
 //!
 //! A step is made only when the sender has room for its beat, so the way from the ring to the sender never stalls.
 //!
+//! Whether a step is made, and whether it is a frame's last, decides over every pointer and over the job, so it is told from
+//! single registers: what is to be known of a beat (`present`, `more`, `needed`, `at_last`, `last_sent`) is worked out in the step
+//! before, for the case that it is made, that it is not, and that the next frame begins. For the same reason the end record
+//! goes through a register (`ending`), with its judgement beside it, and beats that have arrived are seen a clock later; neither costs
+//! a clock where frames wait.
+//!
 //! A frame that needs a beat read ahead (`prime`) has that done in the last step of the frame before it where that step reads
 //! nothing of its own, so that it too takes no more steps than it has beats.
 
@@ -78,6 +84,24 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     index: Reg<Bits<12>>,
     /// `index` + 1.
     following: Reg<Bits<12>>,
+    /// `index` + 2.
+    after: Reg<Bits<12>>,
+    /// The beat at `index` is in the ring.
+    present: Reg<Bit>,
+    /// So is the one at `following`.
+    more: Reg<Bit>,
+    /// The beat at `index` is needed (translate).
+    needed: Reg<Bit>,
+    /// The beat at `index` is the frame's last, once that is known.
+    at_last: Reg<Bit>,
+    /// The beat to be sent is the last (translate).
+    last_sent: Reg<Bit>,
+    /// How the frame ended is known.
+    end_known: Reg<Bit>,
+    /// And it is not to be believed.
+    end_bad: Reg<Bit>,
+    /// How it ended.
+    ending: Reg<Arrival>,
     read_at: Reg<Bits<RN>>,
     base: Reg<Bits<RN>>,
     // Beats present from the first of the frame on; may exceed the ring, since beats are given back on the way.
@@ -91,8 +115,18 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     rounded: Signal<Local, Bits<16>>,
     ended: Signal<Local, Bit>,
     bad: Signal<Local, Bit>,
-    present: Signal<Local, Bit>,
-    needed: Signal<Local, Bit>,
+    has_beat: Signal<Local, Bit>,
+    take_end: Signal<Local, Bit>,
+    bad_here: Signal<Local, Bit>,
+    bad_ahead: Signal<Local, Bit>,
+    last_of: Signal<Local, Bits<12>>,
+    sent_next: Signal<Local, Bits<12>>,
+    first: Signal<Local, Bits<12>>,
+    second: Signal<Local, Bits<12>>,
+    third: Signal<Local, Bits<12>>,
+    left_over: Signal<Local, Bits<12>>,
+    ahead_last: Signal<Local, Bits<12>>,
+    ahead_out: Signal<Local, Bits<12>>,
     is_last: Signal<Local, Bit>,
     through: Signal<Local, Bit>,
     room: Signal<Local, Bit>,
@@ -192,8 +226,27 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             ended: Default::default(),
             bad: Default::default(),
             following: Default::default(),
+            after: Default::default(),
             present: Default::default(),
+            more: Default::default(),
             needed: Default::default(),
+            at_last: Default::default(),
+            last_sent: Default::default(),
+            end_known: Default::default(),
+            end_bad: Default::default(),
+            ending: Default::default(),
+            has_beat: Default::default(),
+            take_end: Default::default(),
+            bad_here: Default::default(),
+            bad_ahead: Default::default(),
+            last_of: Default::default(),
+            sent_next: Default::default(),
+            first: Default::default(),
+            second: Default::default(),
+            third: Default::default(),
+            left_over: Default::default(),
+            ahead_last: Default::default(),
+            ahead_out: Default::default(),
             is_last: Default::default(),
             through: Default::default(),
             room: Default::default(),
@@ -255,6 +308,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have, seen,
             arrived, free, used
         );
+        dff_setup!(self, clock, after, present, more, needed, at_last, last_sent, end_known, end_bad, ending);
         dff_setup!(self, clock, step1, step2, step3, chunk2, chunk3, previous, data3, mask3);
         clock!(self, clock, jobs, headers, ends);
 
@@ -274,33 +328,30 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
 
         // How the frame at hand ended, if it is known. A beat that is present belongs to it while that is not known: the
         // next frame's first beat shows after the end record.
-        self.ended.next = self.ends.valid.val();
-        self.bad.next = self.ended.val()
-            & (self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.job.q.val().need));
-        self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.ends.data.val().beats);
+        self.ended.next = self.end_known.q.val();
+        self.bad.next = self.end_bad.q.val();
+        self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.ending.q.val().beats);
 
         // the step
         self.room.next = self.used.q.val() != self.most.val();
-        self.present.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() < self.have.q.val());
-        self.needed.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() <= self.job.q.val().need_last);
+        self.has_beat.next = (!self.needed.q.val()) | self.present.q.val();
         // `through` is `ready` of the last beat, said so that it waits for nothing else
         if self.job.q.val().translate {
-            self.is_last.next = (!self.prime.q.val()) & (self.sent.q.val() == self.job.q.val().out_last);
-            self.ready.next = ((!self.needed.val()) | self.present.val()) & ((!self.is_last.val()) | self.ended.val());
-            self.through.next = ((!self.needed.val()) | self.present.val()) & self.is_last.val() & self.ended.val();
+            self.is_last.next = (!self.prime.q.val()) & self.last_sent.q.val();
+            self.ready.next = self.has_beat.val() & ((!self.is_last.val()) | self.ended.val());
+            self.through.next = self.has_beat.val() & self.is_last.val() & self.ended.val();
         } else if self.job.q.val().drop {
             self.is_last.next = true;
             self.ready.next = self.ended.val();
             self.through.next = self.ended.val();
         } else {
-            self.is_last.next = self.ended.val() & (self.index.q.val() == self.ends.data.val().last);
-            self.ready.next = self.present.val() & (self.ended.val() | (self.following.q.val() < self.have.q.val()));
-            self.through.next = self.present.val() & self.is_last.val();
+            self.is_last.next = self.ended.val() & self.at_last.q.val();
+            self.ready.next = self.present.q.val() & (self.ended.val() | self.more.q.val());
+            self.through.next = self.present.q.val() & self.is_last.val();
         }
         self.go.next = self.active.q.val() & (self.bad.val() | self.ready.val()) & self.room.val();
         self.finish.next = self.active.q.val() & (self.bad.val() | self.through.val()) & self.room.val();
         self.emit.next = self.go.val() & (self.bad.val() | (!self.prime.q.val()));
-        self.ends.pop.next = self.finish.val();
 
         self.used.d.next =
             self.used.q.val() + bit_cast::<4, 1>(self.emit.val().into()) - bit_cast::<4, 1>(self.taken.val().into());
@@ -317,15 +368,16 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.have.d.next = self.grown.val();
         if self.finish.val() {
             self.base.d.next = self.next_base.val();
-            self.have.d.next = self.grown.val() - self.ends.data.val().beats;
+            self.have.d.next = self.grown.val() - self.ending.q.val().beats;
             self.free.d.next = self.next_base.val();
-        } else if self.go.val() & self.present.val() & (self.needed.val() | (!self.job.q.val().translate)) {
+        } else if self.go.val() & self.present.q.val() & (self.needed.q.val() | (!self.job.q.val().translate)) {
             self.free.d.next = self.read_at.q.val() + 1;
         }
         if self.go.val() {
             self.read_at.d.next = self.read_at.q.val() + 1;
             self.index.d.next = self.following.q.val();
-            self.following.d.next = self.following.q.val() + 1;
+            self.following.d.next = self.after.q.val();
+            self.after.d.next = self.after.q.val() + 1;
             self.prime.d.next = false;
         }
         if self.emit.val() {
@@ -344,24 +396,80 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.ahead.next = self.jobs.data.val();
         self.jump.next = bit_cast::<RN, 12>(self.ahead.val().start);
         self.ahead_at.next = self.new_base.val() + self.jump.val();
+        self.first.next = self.ahead.val().start;
+        self.second.next = self.ahead.val().start + 1;
+        self.third.next = self.ahead.val().start + 2;
         // a step without a beat of its own reads the first of the next frame, which may be there already
-        self.spare.next = self.wide.val() & self.active.q.val() & self.job.q.val().translate & (!self.needed.val());
-        self.primed.next = self.spare.val()
-            & self.finish.val()
-            & self.ahead.val().prime
-            & (self.ends.data.val().beats < self.have.q.val());
+        self.spare.next = self.wide.val() & self.active.q.val() & self.job.q.val().translate & (!self.needed.q.val());
+        // looked at with `load` only, which beside a frame at hand means that this step is its last
+        self.primed.next = self.spare.val() & self.ahead.val().prime & (self.ending.q.val().beats < self.have.q.val());
         if self.load.val() {
             self.job.d.next = self.ahead.val();
             self.started.d.next = false;
             self.prime.d.next = self.ahead.val().prime & (!self.primed.val());
             self.sent.d.next = 0.into();
-            self.index.d.next = self.ahead.val().start;
-            self.following.d.next = self.ahead.val().start + 1;
+            self.index.d.next = self.first.val();
+            self.following.d.next = self.second.val();
+            self.after.d.next = self.third.val();
             self.read_at.d.next = self.ahead_at.val();
             if self.primed.val() {
-                self.index.d.next = self.ahead.val().start + 1;
-                self.following.d.next = self.ahead.val().start + 2;
+                self.index.d.next = self.second.val();
+                self.following.d.next = self.third.val();
+                self.after.d.next = self.ahead.val().start + 3;
                 self.read_at.d.next = self.ahead_at.val() + 1;
+            }
+        }
+
+        // The end record: taken when it is known whose it is, in the clock its frame comes to hand or later.
+        self.take_end.next = self.ends.valid.val()
+            & (self.load.val() | (self.active.q.val() & (!self.finish.val()) & (!self.end_known.q.val())));
+        self.ends.pop.next = self.take_end.val();
+        self.bad_here.next = self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.job.q.val().need);
+        self.bad_ahead.next = self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.ahead.val().need);
+        self.end_known.d.next = self.take_end.val() | (self.end_known.q.val() & (!self.finish.val()));
+        self.end_bad.d.next = self.end_bad.q.val() & (!self.finish.val());
+        if self.take_end.val() {
+            self.ending.d.next = self.ends.data.val();
+            self.end_bad.d.next = self.bad_here.val();
+            if self.load.val() {
+                self.end_bad.d.next = self.bad_ahead.val();
+            }
+        }
+
+        // what the next step has to know of its beat
+        self.ahead_last.next = self.ends.data.val().last;
+        self.ahead_out.next = self.ahead.val().out_last;
+        self.last_of.next = self.ends.data.val().last;
+        if self.end_known.q.val() {
+            self.last_of.next = self.ending.q.val().last;
+        }
+        self.present.d.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() < self.have.q.val());
+        self.more.d.next = self.following.q.val() < self.have.q.val();
+        self.at_last.d.next = self.index.q.val() == self.last_of.val();
+        if self.go.val() {
+            self.present.d.next = (!self.following.q.val().get_bit(11)) & (self.following.q.val() < self.have.q.val());
+            self.more.d.next = self.after.q.val() < self.have.q.val();
+            self.at_last.d.next = self.following.q.val() == self.last_of.val();
+            self.needed.d.next =
+                (!self.following.q.val().get_bit(11)) & (self.following.q.val() <= self.job.q.val().need_last);
+        }
+        self.sent_next.next = self.sent.q.val() + 1;
+        if self.emit.val() {
+            self.last_sent.d.next = self.sent_next.val() == self.job.q.val().out_last;
+        }
+        self.left_over.next = self.have.q.val();
+        if self.active.q.val() {
+            self.left_over.next = self.have.q.val() - self.ending.q.val().beats;
+        }
+        if self.load.val() {
+            self.present.d.next = (!self.first.val().get_bit(11)) & (self.first.val() < self.left_over.val());
+            self.more.d.next = self.second.val() < self.left_over.val();
+            self.at_last.d.next = !self.ahead_last.val().any();
+            self.needed.d.next = (!self.first.val().get_bit(11)) & (self.first.val() <= self.ahead.val().need_last);
+            self.last_sent.d.next = !self.ahead_out.val().any();
+            if self.primed.val() {
+                self.present.d.next = self.second.val() < self.left_over.val();
+                self.needed.d.next = self.second.val() <= self.ahead.val().need_last;
             }
         }
 
@@ -371,10 +479,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self.told.next.tally = true;
             self.told.next.done = false;
             self.told.next.reason = self.truncated.val();
-            if self.ends.data.val().fault == 1 {
+            if self.ending.q.val().fault == 1 {
                 self.told.next.reason = self.rx_error.val();
             }
-            if self.ends.data.val().fault == 2 {
+            if self.ending.q.val().fault == 2 {
                 self.told.next.reason = self.oversize.val();
             }
         }
@@ -391,7 +499,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.beat1.next.first = !self.started.q.val();
         self.beat1.next.last = self.finish.val();
         self.beat1.next.error = self.bad.val();
-        self.beat1.next.count = bit_cast::<6, LB>(bit_cast::<LB, 16>(self.ends.data.val().bytes));
+        self.beat1.next.count = bit_cast::<6, LB>(bit_cast::<LB, 16>(self.ending.q.val().bytes));
         if self.job.q.val().translate {
             self.beat1.next.count = self.job.q.val().out_count;
         }
