@@ -10,7 +10,9 @@
 //!
 //! A header is whole after `HB` shifts: `HB` clocks after the first beat, and one more for each clock without a beat
 //! before the header's last beat. `tail` holds the header of one short frame while the next one comes in; ingress
-//! keeps the starts of frames `ceil(60 * 8 / W)` shifts apart, and twice that is at least `HB`, so one is enough.
+//! keeps the starts of frames `ceil(60 * 8 / W)` shifts apart, and twice that is at least `HB`, so one is enough. Headers are
+//! as many clocks apart at least: when a frame starts, the one before it needs at most `HB` less that many shifts more, which
+//! `tail` does without a stop, and the new one has all `HB` before it.
 
 use crate::prelude::*;
 use nat64_layout::MIN_FRAME;
@@ -434,7 +436,7 @@ mod tests {
             model[port].push_back(header);
             ports.push(port, frame);
         }
-        let mut quiet = 0;
+        let (mut quiet, mut before, mut nearest) = (0, None, u64::MAX);
         while quiet < 2 * HB {
             quiet = if ports.done() { quiet + 1 } else { 0 };
             let beat = ports.clock(&mut rng, Traffic { idle, room });
@@ -450,8 +452,17 @@ mod tests {
             if bench.uut.header_valid.val() {
                 let header = model[usize::from(bench.uut.header_port.val())].pop_front();
                 assert_eq!(Some(bench.uut.header.val().to_frame(HEADER_BYTES)), header);
+                if let Some(clock) = before.replace(bench.clocks) {
+                    nearest = nearest.min(bench.clocks - clock);
+                }
             }
             bench.edge();
+        }
+        // the hasher of the session table relies on this
+        let apart = MIN_FRAME.div_ceil(W / 8) as u64;
+        assert!(nearest >= apart, "headers {nearest} clocks apart");
+        if idle == 0.0 && room == 1.0 {
+            assert_eq!(nearest, apart);
         }
         assert!(model.iter().all(VecDeque::is_empty), "headers were lost");
         assert!(bench.uut.idle.val());
