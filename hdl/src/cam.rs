@@ -1,4 +1,5 @@
-//! Session table: from a key to its record, one lookup per clock, any key at any clock.
+//! Session table: from a key to its record, in [`LATENCY`] clocks; keys as near as the hasher takes them ([`hash::distance`]),
+//! with enough round units one per clock.
 //!
 //! ```text
 //!  key --> hasher --> 2 banks x 4 ways of tags --> fingerprint --+--> OR of the indices --> record --> whole key --> found
@@ -46,6 +47,8 @@ pub use window::{StagedWords, WindowDecode, WRITE_LATENCY};
 
 /// Clocks from `valid` to `out_valid`: hash, tags (RAM 2, compare 1, select 1), record (RAM 2, compare 1, output 1).
 pub const LATENCY: usize = hash::LATENCY + 8;
+/// Places of the ring of hash bits, log2: they wait from the hash to the record only.
+const IDENT_RING: usize = 4;
 /// Clocks from `valid` to the one in which the ring gives the key back, one before the record is there.
 const KEY_AT: usize = LATENCY - 3;
 
@@ -58,12 +61,18 @@ pub struct Commit {
     pub index: Bits<17>,
 }
 
-/// See the module documentation.
+/// See the module documentation. `RING`: places for lookups under way, log2; `WORDS` and `FINAL`: round units of [`KeyHasher`].
 #[derive(FastBlock)]
-pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
+pub struct SessionCam<
+    const RECORD_LOG2: usize,
+    const BUCKET_LOG2: usize,
+    const RING: usize,
+    const WORDS: usize,
+    const FINAL: usize,
+> {
     /// Clock.
     pub clock: Signal<In, Clock>,
-    /// A key is on the pins.
+    /// A key is on the pins, [`hash::distance`] clocks after the one before it or later.
     pub valid: Signal<In, Bit>,
     /// Key to look up.
     pub key: Signal<In, Key>,
@@ -89,16 +98,16 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub peek_done: Signal<Out, Bit>,
     /// The entry in the form of `nat64_layout::dump`, the first word lowest.
     pub peek_words: Signal<Out, Wide<PEEK_BITS>>,
-    hasher: KeyHasher,
+    hasher: KeyHasher<WORDS, FINAL>,
     decode: WindowDecode<RECORD_LOG2, BUCKET_LOG2>,
     ways: [Way<RECORD_LOG2, BUCKET_LOG2>; 8],
     stash: Stash,
     compare: KeyCompare,
     records: BlockRam<Wide<RECORD_BITS>, RECORD_LOG2>,
     sets: LutRam<Bits<3>, 4>,
-    key_ring: LutRam<Key, 5>,
-    phv_ring: LutRam<Phv, 5>,
-    ident_ring: LutRam<Bits<16>, 4>,
+    key_ring: LutRam<Key, RING>,
+    phv_ring: LutRam<Phv, RING>,
+    ident_ring: LutRam<Bits<16>, IDENT_RING>,
     /// The stash once more: its registers can only be compared.
     stash_copy: LutRam<Wide<STASH_BITS>, 4>,
     peek_tags1: Reg<Bit>,
@@ -118,12 +127,12 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     tag_index_at: Constant<Bits<6>>,
     tag_valid_at: Constant<Bits<6>>,
     record_slot: Constant<Bits<5>>,
-    put: Reg<Bits<5>>,
-    put_ident: Reg<Bits<4>>,
-    take_key: Reg<Bits<5>>,
-    take_phv: Reg<Bits<5>>,
-    flying: Reg<Wide<23>>,
-    shifted: Signal<Local, Wide<23>>,
+    put: Reg<Bits<RING>>,
+    put_ident: Reg<Bits<IDENT_RING>>,
+    take_key: Reg<Bits<RING>>,
+    take_phv: Reg<Bits<RING>>,
+    flying: Reg<Wide<LATENCY>>,
+    shifted: Signal<Local, Wide<LATENCY>>,
     fingerprint1: Reg<Bits<13>>,
     fingerprint2: Reg<Bits<13>>,
     stash_hit: Reg<Bit>,
@@ -159,12 +168,18 @@ pub struct SessionCam<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     hash_valid: Constant<Bits<5>>,
     key_valid: Constant<Bits<5>>,
     phv_valid: Constant<Bits<5>>,
+    out_valid_at: Constant<Bits<5>>,
     _quiet: Quiet,
 }
 
-impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<RECORD_LOG2, BUCKET_LOG2> {
+impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, const WORDS: usize, const FINAL: usize>
+    Default for SessionCam<RECORD_LOG2, BUCKET_LOG2, RING, WORDS, FINAL>
+{
     fn default() -> Self {
         assert!(RECORD_LOG2 >= 1 && RECORD_LOG2 <= 16 && BUCKET_LOG2 >= 1 && BUCKET_LOG2 <= 16);
+        // packets wait as long as a lookup takes; hash bits are taken by the low bits of the packets' place
+        assert!(LATENCY <= hash::distance(WORDS, FINAL) << RING && RING >= IDENT_RING);
+        assert!(LATENCY - hash::LATENCY <= 1 << IDENT_RING);
         let address = |x: u32| Constant::new(u64::from(x).into());
         // bit of `flying` that is set so many clocks after `valid`
         let stage = |clocks: usize| Constant::new((clocks as u64 - 1).into());
@@ -253,12 +268,15 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for SessionCam<
             hash_valid: stage(hash::LATENCY),
             key_valid: stage(KEY_AT),
             phv_valid: stage(LATENCY - 1),
+            out_valid_at: stage(LATENCY),
             _quiet: Default::default(),
         }
     }
 }
 
-impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RECORD_LOG2, BUCKET_LOG2> {
+impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, const WORDS: usize, const FINAL: usize>
+    Logic for SessionCam<RECORD_LOG2, BUCKET_LOG2, RING, WORDS, FINAL>
+{
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
@@ -330,12 +348,13 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
             self.wanted.d.next = self.key_ring.read_data.val();
         }
         self.phv_ring.read_address.next = self.take_phv.q.val();
-        self.ident_ring.read_address.next = bit_cast::<4, 5>(self.take_phv.q.val());
+        self.ident_ring.read_address.next = bit_cast::<IDENT_RING, RING>(self.take_phv.q.val());
         if self.flying.q.val().get_bit(self.phv_valid.val().index()) {
             self.take_phv.d.next = self.take_phv.q.val() + 1;
             self.packet.d.next = self.phv_ring.read_data.val();
         }
         // hash to tags and stash
+        self.hasher.valid.next = self.valid.val();
         self.hasher.key.next = self.key.val();
         self.digest.next = self.hasher.hash.val();
         self.ident_ring.write.next = self.flying.q.val().get_bit(self.hash_valid.val().index());
@@ -461,6 +480,6 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for SessionCam<RE
         self.result.d.next.ident = self.ident_ring.read_data.val();
         self.found.next = self.result.q.val();
         self.out_phv.next = self.packet.q.val();
-        self.out_valid.next = self.flying.q.val().get_bit(22);
+        self.out_valid.next = self.flying.q.val().get_bit(self.out_valid_at.val().index());
     }
 }

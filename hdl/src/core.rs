@@ -8,7 +8,7 @@
 //! Latency, first beat in to first beat out of a gapless frame: [`latency`] clocks, whatever its length.
 
 use crate::prelude::*;
-use nat64_layout::{Geometry, HEADER_BYTES, MAX_FRAME};
+use nat64_layout::{Geometry, HEADER_BYTES, MAX_FRAME, MIN_FRAME};
 
 use crate::activity::Activity;
 use crate::cam::{self, SessionCam};
@@ -18,6 +18,7 @@ use crate::counters::Counters;
 use crate::csr::Csr;
 use crate::dma::DmaMerge;
 use crate::egress::Egress;
+use crate::hash;
 use crate::ingress::Ingress;
 use crate::inject::Inject;
 use crate::parse::{self, Parse};
@@ -37,11 +38,11 @@ pub const fn frames_in_flight(decisions_log2: usize) -> usize {
 pub const RING_MARGIN: usize = 16;
 
 /// The core at 64 bits: 8 Gbit/s at 125 MHz, 10 Gbit/s at 156.25 MHz; 2,048 sessions.
-pub type Core64 = Core<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 4, 5>;
+pub type Core64 = Core<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 4, 5, 4, 1, 1>;
 /// The core at 128 bits.
-pub type Core128 = Core<128, 6, 4, 8, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 5, 6>;
+pub type Core128 = Core<128, 6, 4, 8, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 5, 6, 4, 2, 2>;
 /// The core at 512 bits.
-pub type Core512 = Core<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 6, 7>;
+pub type Core512 = Core<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 6, 7, 5, 7, 6>;
 
 /// Clocks from the first beat in at a port to the first beat out, for a core with `header_beats` beats of header window.
 pub const fn latency(header_beats: usize) -> usize {
@@ -52,6 +53,10 @@ pub const fn latency(header_beats: usize) -> usize {
 const EDGES: usize = 9;
 
 /// See the module documentation.
+///
+/// `W` bits of bus; `HB`, `LB`, `RN`: those of [`Capture`]; `RECORD_LOG2`, `BUCKET_LOG2`: the table; `DN`, `EN`: decisions and end
+/// records that wait, log2; `RING`, `WORDS`, `FINAL`: places and round units of a lookup, by the distance of headers on this
+/// bus ([`hash`]).
 #[derive(FastBlock)]
 pub struct Core<
     const W: usize,
@@ -62,6 +67,9 @@ pub struct Core<
     const BUCKET_LOG2: usize,
     const DN: usize,
     const EN: usize,
+    const RING: usize,
+    const WORDS: usize,
+    const FINAL: usize,
 > {
     /// The one clock.
     pub clock: Signal<In, Clock>,
@@ -183,7 +191,7 @@ pub struct Core<
     ring: BlockRam<Wide<W>, RN>,
     parse: Parse,
     classify: Classify,
-    cam: SessionCam<RECORD_LOG2, BUCKET_LOG2>,
+    cam: SessionCam<RECORD_LOG2, BUCKET_LOG2, RING, WORDS, FINAL>,
     rewrite: Rewrite,
     egress: Egress<W, LB, RN, DN, EN>,
     punt: Punt<W, LB>,
@@ -212,7 +220,10 @@ impl<
         const BUCKET_LOG2: usize,
         const DN: usize,
         const EN: usize,
-    > Default for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN>
+        const RING: usize,
+        const WORDS: usize,
+        const FINAL: usize,
+    > Default for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL>
 {
     fn default() -> Self {
         let beats = W / 8;
@@ -225,6 +236,10 @@ impl<
         );
         assert!(DN <= 6, "frames in flight are counted in seven bits");
         assert!(EN > DN, "end records of frames in flight, and of the one that leaves");
+        assert!(
+            hash::distance(WORDS, FINAL) <= MIN_FRAME.div_ceil(beats),
+            "the hasher takes keys as near as ingress lets frames start"
+        );
         let geometry = Geometry {
             record_log2: RECORD_LOG2,
             bucket_log2: BUCKET_LOG2,
@@ -325,7 +340,10 @@ impl<
         const BUCKET_LOG2: usize,
         const DN: usize,
         const EN: usize,
-    > Logic for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN>
+        const RING: usize,
+        const WORDS: usize,
+        const FINAL: usize,
+    > Logic for Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL>
 {
     #[hdl_gen]
     fn update(&mut self) {
@@ -520,6 +538,180 @@ impl<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::STACK_BYTES;
+    use crate::hash::tests::hash_of;
+    use crate::testkit::Bench;
+    use nat64_layout::dump::DumpKind;
+    use nat64_layout::hash::HashKey;
+    use nat64_layout::regs::{Ctrl, DumpGo, HashKey0, HashKey1};
+    use rand::{rngs::StdRng, Rng, SeedableRng};
+    use std::collections::VecDeque;
+
+    /// A frame of UDP from anywhere to anywhere, or its beginning.
+    fn datagram(rng: &mut StdRng, six: bool, length: usize) -> Vec<u8> {
+        let mut frame: Vec<u8> = (0..62.max(length)).map(|_| rng.random()).collect();
+        if six {
+            frame[12..16].copy_from_slice(&[0x86, 0xdd, 0x60, 0]);
+            frame[18..22].copy_from_slice(&[0, 8, 17, 64]);
+        } else {
+            frame[12..16].copy_from_slice(&[0x08, 0x00, 0x45, 0]);
+            frame[16..24].copy_from_slice(&[0, 46, 0, 0, 0, 0, 64, 17]);
+        }
+        frame.truncate(length);
+        frame
+    }
+
+    /// Frames on both ports, the host writing the table in every clock and reading it back all the time: every lookup gets the hash
+    /// of its key, and none comes earlier than the hasher takes it. `random`: lengths from 1 to 90 bytes, and beats that come late;
+    /// else frames of 60 bytes back to back, which enter as fast as the bus takes them.
+    fn lookups_under_load<
+        const W: usize,
+        const HB: usize,
+        const LB: usize,
+        const RN: usize,
+        const R: usize,
+        const B: usize,
+        const DN: usize,
+        const EN: usize,
+        const RING: usize,
+        const WORDS: usize,
+        const FINAL: usize,
+    >(
+        core: Box<Core<W, HB, LB, RN, R, B, DN, EN, RING, WORDS, FINAL>>,
+        random: bool,
+    ) {
+        let mut rng = StdRng::seed_from_u64(61);
+        let mut bench = Bench::from_box(core).without_record();
+        let secret = HashKey([0x0123_4567, 0x89ab_cdef]);
+        let (beat, apart) = (W / 8, MIN_FRAME.div_ceil(W / 8) as u64);
+        for (offset, word) in [
+            (HashKey0::OFFSET, secret.0[0]),
+            (HashKey1::OFFSET, secret.0[1]),
+            (Ctrl::OFFSET, 1),
+        ] {
+            let uut = &mut bench.uut;
+            (uut.csr_write.next, uut.csr_addr.next) = (true, u64::from(offset).into());
+            uut.csr_wdata.next = u64::from(word).into();
+            bench.tick();
+        }
+        let kinds = [DumpKind::Records, DumpKind::Tags];
+        let mut frames: [(Vec<u8>, usize); 2] = Default::default();
+        let mut offered = [false; 2];
+        let (mut lookups, mut seen, mut idents, mut words) = (VecDeque::new(), Vec::new(), Vec::new(), 0);
+        while idents.len() < 400 {
+            assert!(bench.clocks < 400 * 40, "{} lookups only", idents.len());
+            let uut = &mut bench.uut;
+            let dumps = bench.clocks % 32 == 0;
+            uut.csr_bar2.next = !dumps;
+            uut.csr_addr.next = if dumps {
+                u64::from(DumpGo::OFFSET).into()
+            } else {
+                rng.random_range(0..0x60_0080u64 / 4).wrapping_mul(4).into()
+            };
+            uut.csr_wdata.next = if dumps {
+                (16 | (kinds[rng.random_range(0..2)] as u64) << 17).into()
+            } else {
+                u64::from(rng.random::<u32>()).into()
+            };
+            (uut.mw_ready.next, uut.tx0_ready.next, uut.tx1_ready.next) = (true, true, true);
+            for port in 0..2 {
+                let (frame, at) = &mut frames[port];
+                if *at >= frame.len() {
+                    let length = if random { rng.random_range(1..=90) } else { MIN_FRAME };
+                    (*frame, *at) = (datagram(&mut rng, port == 0 && length > 40, length), 0);
+                }
+                offered[port] |= !random || rng.random_ratio(2, 3);
+                let end = frame.len().min(*at + beat);
+                let mut bytes = frame[*at..end].to_vec();
+                let (first, last) = (*at == 0, end == frame.len());
+                let count = ((bytes.len() % beat) as u64).into();
+                bytes.resize(beat, 0);
+                let data = Wide::from_frame(&bytes);
+                if port == 0 {
+                    (uut.rx0_valid.next, uut.rx0_first.next, uut.rx0_last.next) = (offered[0], first, last);
+                    (uut.rx0_count.next, uut.rx0_data.next) = (count, data);
+                } else {
+                    (uut.rx1_valid.next, uut.rx1_first.next, uut.rx1_last.next) = (offered[1], first, last);
+                    (uut.rx1_count.next, uut.rx1_data.next) = (count, data);
+                }
+            }
+            bench.settle();
+            let uut = &bench.uut;
+            for (port, ready) in [uut.rx0_ready.val(), uut.rx1_ready.val()].into_iter().enumerate() {
+                if offered[port] && ready {
+                    frames[port].1 += beat;
+                    offered[port] = false;
+                }
+            }
+            words += u64::from(uut.mw_valid.val());
+            if uut.cam.valid.val() {
+                lookups.push_back(hash_of(&uut.cam.key.val(), secret));
+                seen.push(bench.clocks);
+            }
+            if uut.cam.out_valid.val() {
+                let ident = lookups.pop_front().expect("a lookup began") >> 48;
+                assert_eq!(
+                    uut.cam.found.val().ident.index() as u64,
+                    ident,
+                    "lookup {}",
+                    idents.len()
+                );
+                idents.push(ident);
+            }
+            bench.edge();
+        }
+        let gaps: Vec<u64> = seen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let nearest = gaps.iter().copied().min().expect("lookups");
+        assert_eq!(nearest, apart, "W = {W}");
+        assert!(nearest >= hash::distance(WORDS, FINAL) as u64);
+        if !random {
+            assert!(gaps.iter().all(|&gap| gap == apart), "W = {W}: {gaps:?}");
+        }
+        // a lookup in every clock leaves none for reads
+        assert!(words > 400 || apart == 1, "{words} words read back");
+        idents.sort_unstable();
+        idents.dedup();
+        // what is shorter than its headers has no key of its own
+        let keys = if random { 200 } else { 380 };
+        assert!(idents.len() > keys, "{} keys only", idents.len());
+    }
+
+    fn on_a_large_stack(test: impl FnOnce() + Send + 'static) {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(test);
+        thread.expect("a thread").join().expect("the test passes");
+    }
+
+    #[test]
+    fn minimum_frames_on_both_ports_and_table_accesses_at_64() {
+        on_a_large_stack(|| {
+            lookups_under_load(Box::<Core64>::default(), false);
+            lookups_under_load(Box::<Core64>::default(), true);
+        });
+    }
+
+    #[test]
+    fn minimum_frames_on_both_ports_and_table_accesses_at_128() {
+        on_a_large_stack(|| {
+            lookups_under_load(Box::<Core128>::default(), false);
+            lookups_under_load(Box::<Core128>::default(), true);
+        });
+    }
+
+    #[test]
+    fn minimum_frames_on_both_ports_and_table_accesses_at_512() {
+        on_a_large_stack(|| {
+            lookups_under_load(Box::<Core512>::default(), false);
+            lookups_under_load(Box::<Core512>::default(), true);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "the test passes")]
+    fn a_hasher_too_small_for_the_bus_is_refused() {
+        on_a_large_stack(|| {
+            let _ = Box::<Core<128, 6, 4, 8, 4, 2, 5, 6, 4, 1, 1>>::default();
+        });
+    }
 
     #[test]
     fn readme_has_the_latencies_of_the_constants() {
@@ -527,7 +719,7 @@ mod tests {
         let rows = [
             ("parse", parse::LATENCY),
             ("classify", classify::LATENCY),
-            ("hash", crate::hash::LATENCY),
+            ("hash", hash::LATENCY),
             ("session table", cam::LATENCY),
             ("rewrite", rewrite::LATENCY),
             ("counter read", crate::counters::LATENCY),

@@ -179,21 +179,36 @@ fn record_bits(words: &[u32; RECORD_WORDS]) -> Wide<RECORD_BITS> {
     })
 }
 
+/// The table where a lookup may come in every clock, as behind a wide bus.
+type Fast<const R: usize, const B: usize> = Pair<R, B, 5, 7, 6>;
+/// Where lookups are four clocks apart.
+type Middle<const R: usize, const B: usize> = Pair<R, B, 4, 2, 2>;
+/// Where they are seven clocks apart.
+type Slow<const R: usize, const B: usize> = Pair<R, B, 4, 1, 1>;
+
 /// Block and model side by side.
-struct Pair<const R: usize, const B: usize> {
-    bench: Bench<SessionCam<R, B>>,
+struct Pair<const R: usize, const B: usize, const RING: usize, const WORDS: usize, const FINAL: usize> {
+    bench: Bench<SessionCam<R, B, RING, WORDS, FINAL>>,
     model: Model,
+    /// Clock from which on the next lookup may come.
+    free: u64,
     hits: [u64; 2],
     misses: u64,
     peeker: Option<Peeker>,
 }
 
-impl<const R: usize, const B: usize> Pair<R, B> {
+impl<const R: usize, const B: usize, const RING: usize, const WORDS: usize, const FINAL: usize>
+    Pair<R, B, RING, WORDS, FINAL>
+{
+    /// Clocks lookups are apart.
+    const APART: u64 = hash::distance(WORDS, FINAL) as u64;
+
     fn new(record: bool) -> Self {
-        let bench = Bench::from_box(Box::<SessionCam<R, B>>::default());
+        let bench = Bench::from_box(Box::<SessionCam<R, B, RING, WORDS, FINAL>>::default());
         let mut pair = Self {
             bench: if record { bench } else { bench.without_record() },
             model: Model::new(R, B),
+            free: 0,
             hits: [0; 2],
             misses: 0,
             peeker: None,
@@ -213,6 +228,21 @@ impl<const R: usize, const B: usize> Pair<R, B> {
         };
     }
 
+    /// A lookup may come in this clock.
+    fn ready(&self) -> bool {
+        self.model.clock >= self.free
+    }
+
+    /// A lookup as soon as one may come; the answers that show meanwhile.
+    fn look(&mut self, key: Plain) -> Vec<(Plain, Option<u32>)> {
+        let mut answers = Vec::new();
+        while !self.ready() {
+            answers.extend(self.step(None, None, None));
+        }
+        answers.extend(self.step(Some(key), None, None));
+        answers
+    }
+
     /// One clock; compares the outputs with the model and returns whether a lookup that ended in it hit.
     fn step(
         &mut self,
@@ -221,6 +251,10 @@ impl<const R: usize, const B: usize> Pair<R, B> {
         set: Option<(usize, u8)>,
     ) -> Option<(Plain, Option<u32>)> {
         let clock = self.model.clock;
+        if key.is_some() {
+            assert!(self.ready(), "a lookup too early");
+            self.free = clock + Self::APART;
+        }
         let uut = &mut self.bench.uut;
         uut.valid.next = key.is_some();
         if let Some(key) = key {
@@ -322,9 +356,14 @@ fn place_writes(hash: KeyHash, place: Place, index: Option<u32>, bucket_log2: us
 }
 
 /// Random tables, writes and lookups at once; every answer as the model says.
-fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bool) -> Pair<R, B> {
+fn random_run<const R: usize, const B: usize, const RING: usize, const WORDS: usize, const FINAL: usize>(
+    seed: u64,
+    lookups: u64,
+    record: bool,
+) -> Pair<R, B, RING, WORDS, FINAL> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut pair = Pair::<R, B>::new(record);
+    let mut pair = Pair::new(record);
+    let clocks = lookups * Pair::<R, B, RING, WORDS, FINAL>::APART;
     pair.peeker = Some(Peeker::new(seed));
     let mut sessions: Vec<Option<Record>> = vec![None; 1 << R];
     let mut queue: VecDeque<(u32, u32)> = VecDeque::new();
@@ -386,10 +425,11 @@ fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bo
             (7, _) => Some(Plain::random(&mut rng, &pair.model.sets)),
             _ => None,
         };
+        let key = key.filter(|_| pair.ready());
         pair.step(key, write, set);
     }
     assert!(
-        pair.hits[0] > clocks / 50 && pair.hits[1] > clocks / 50 && pair.misses > clocks / 50,
+        pair.hits[0] > lookups / 50 && pair.hits[1] > lookups / 50 && pair.misses > lookups / 50,
         "seed {seed}: {:?} hits, {} misses",
         pair.hits,
         pair.misses
@@ -405,26 +445,42 @@ fn random_run<const R: usize, const B: usize>(seed: u64, clocks: u64, record: bo
 #[test]
 fn random_lookups_and_writes_are_those_of_the_model() {
     for seed in 31..34 {
-        random_run::<4, 2>(seed, 8000, false);
+        random_run::<4, 2, 5, 7, 6>(seed, 8000, false);
+    }
+}
+
+#[test]
+fn random_lookups_four_and_seven_clocks_apart_are_those_of_the_model() {
+    for seed in 31..34 {
+        random_run::<4, 2, 4, 2, 2>(seed, 4000, false);
+        random_run::<4, 2, 4, 1, 1>(seed, 4000, false);
     }
 }
 
 #[test]
 fn agrees_with_its_verilog() {
-    random_run::<4, 2>(35, 1200, true).bench.agrees_with_verilog("cam");
+    random_run::<4, 2, 5, 7, 6>(35, 1200, true)
+        .bench
+        .agrees_with_verilog("cam");
+    random_run::<4, 2, 4, 2, 2>(35, 400, true)
+        .bench
+        .agrees_with_verilog("cam_2_2");
+    random_run::<4, 2, 4, 1, 1>(35, 300, true)
+        .bench
+        .agrees_with_verilog("cam_1_1");
 }
 
 #[test]
 fn lookups_in_every_clock_keep_table_reads_waiting_and_the_first_gap_serves_them() {
     let mut rng = StdRng::seed_from_u64(38);
-    let mut pair = Pair::<4, 2>::new(false);
+    let mut pair = Fast::<4, 2>::new(false);
     pair.peeker = Some(Peeker::new(38));
     let key = Plain::random(&mut rng, &pair.model.sets);
     // until the lookups fill the pipeline there are gaps at its end
     for _ in 0..=LATENCY {
         pair.step(Some(key), None, None);
     }
-    let count = |pair: &Pair<4, 2>| pair.peeker.as_ref().map_or(0, |p| p.answers[0] + p.answers[1]);
+    let count = |pair: &Fast<4, 2>| pair.peeker.as_ref().map_or(0, |p| p.answers[0] + p.answers[1]);
     let before = count(&pair);
     for _ in 0..200 {
         pair.step(Some(key), None, None);
@@ -437,9 +493,27 @@ fn lookups_in_every_clock_keep_table_reads_waiting_and_the_first_gap_serves_them
 }
 
 #[test]
+fn lookups_as_near_as_minimum_frames_leave_clocks_for_table_reads() {
+    let mut rng = StdRng::seed_from_u64(38);
+    let mut pair = Slow::<4, 2>::new(false);
+    pair.peeker = Some(Peeker::new(38));
+    let key = Plain::random(&mut rng, &pair.model.sets);
+    for _ in 0..200 {
+        pair.look(key);
+    }
+    let read = pair.peeker.as_ref().map_or([0; 3], |peeker| peeker.answers);
+    assert!(read.iter().all(|&entries| entries > 20), "{read:?} entries read back");
+}
+
+#[test]
 fn every_single_field_that_differs_is_a_miss() {
+    single_fields(Fast::new(false));
+    single_fields(Middle::new(false));
+    single_fields(Slow::new(false));
+}
+
+fn single_fields<const RING: usize, const WORDS: usize, const FINAL: usize>(mut pair: Pair<4, 2, RING, WORDS, FINAL>) {
     let mut rng = StdRng::seed_from_u64(36);
-    let mut pair = Pair::<4, 2>::new(false);
     for unit in 0..16 {
         pair.step(None, None, Some((unit, rng.random_range(0..8))));
     }
@@ -472,8 +546,17 @@ fn every_single_field_that_differs_is_a_miss() {
 
 #[test]
 fn moves_lose_no_lookup() {
+    moves(Fast::new(false), 400);
+    moves(Middle::new(false), 1600);
+    moves(Slow::new(false), 2800);
+}
+
+/// `rounds` so many that over 1,000 lookups are answered.
+fn moves<const RING: usize, const WORDS: usize, const FINAL: usize>(
+    mut pair: Pair<4, 2, RING, WORDS, FINAL>,
+    rounds: usize,
+) {
     let mut rng = StdRng::seed_from_u64(37);
-    let mut pair = Pair::<4, 2>::new(false);
     let (r, index) = (random_record(&mut rng), 0b1011);
     pair.record(index, &r.to_words());
     let keys = [true, false].map(|six| Plain::of(&r, six, &pair.model.sets));
@@ -485,7 +568,7 @@ fn moves_lose_no_lookup() {
         }
     }
     let mut answers = 0;
-    for round in 0..400 {
+    for round in 0..rounds {
         let which = round % 2;
         let new = match rng.random_range(0..3) {
             0 => Place::Stash(2 * rng.random_range(0..8) + which),
@@ -512,7 +595,8 @@ fn moves_lose_no_lookup() {
             .chain((0..rng.random_range(0..6)).map(|_| None))
         {
             let key = keys[rng.random_range(0..2)];
-            if let Some((key, hit)) = pair.step(Some(key), write, None) {
+            let key = pair.ready().then_some(key);
+            if let Some((key, hit)) = pair.step(key, write, None) {
                 assert_eq!(hit, Some(index), "round {round}: {key:?}");
                 answers += 1;
             }
@@ -523,8 +607,13 @@ fn moves_lose_no_lookup() {
 
 #[test]
 fn all_ways_and_all_stash_entries_are_found() {
+    all_places(Fast::new(false));
+    all_places(Middle::new(false));
+    all_places(Slow::new(false));
+}
+
+fn all_places<const RING: usize, const WORDS: usize, const FINAL: usize>(mut pair: Pair<5, 1, RING, WORDS, FINAL>) {
     let mut rng = StdRng::seed_from_u64(38);
-    let mut pair = Pair::<5, 1>::new(false);
     let places = (0..8)
         .map(|i| Place::Bucket {
             bank: i / 4,
@@ -542,7 +631,7 @@ fn all_ways_and_all_stash_entries_are_found() {
         keys.push(key);
     }
     for key in &keys {
-        pair.step(Some(*key), None, None);
+        pair.look(*key);
     }
     let answers = pair.drain();
     let last = answers.last().expect("lookups end");
@@ -552,8 +641,14 @@ fn all_ways_and_all_stash_entries_are_found() {
 
 #[test]
 fn an_empty_record_never_hits() {
+    empty_record::<5, 7, 6>();
+    empty_record::<4, 2, 2>();
+    empty_record::<4, 1, 1>();
+}
+
+fn empty_record<const RING: usize, const WORDS: usize, const FINAL: usize>() {
     // a key of zeros and no protocol has the content of an empty record; the classifier never makes one
-    let mut bench = Bench::from_box(Box::<SessionCam<4, 2>>::default()).without_record();
+    let mut bench = Bench::from_box(Box::<SessionCam<4, 2, RING, WORDS, FINAL>>::default()).without_record();
     let mut message = [0u8; nat64_layout::hash::MESSAGE_BYTES];
     for six in [true, false] {
         message[25] = if six { 0 } else { 0x80 };
@@ -588,7 +683,7 @@ fn an_empty_record_never_hits() {
 #[test]
 fn commits_tell_the_record() {
     let mut rng = StdRng::seed_from_u64(40);
-    let mut pair = Pair::<4, 2>::new(false);
+    let mut pair = Slow::<4, 2>::new(false);
     let mut seen = Vec::new();
     for index in [3u32, 15, 16, 0] {
         for (i, word) in random_record(&mut rng).to_words().into_iter().enumerate() {
@@ -605,8 +700,13 @@ fn commits_tell_the_record() {
 
 #[test]
 fn the_standard_card_finds_its_sessions() {
+    standard_card(Fast::new(false));
+    standard_card(Middle::new(false));
+    standard_card(Slow::new(false));
+}
+
+fn standard_card<const RING: usize, const WORDS: usize, const FINAL: usize>(mut pair: Pair<11, 9, RING, WORDS, FINAL>) {
     let mut rng = StdRng::seed_from_u64(41);
-    let mut pair = Pair::<11, 9>::new(false);
     let sessions: Vec<(u32, Record)> = (0..160u32).map(|i| (i * 13 % 2048, random_record(&mut rng))).collect();
     for (i, (index, r)) in sessions.iter().enumerate() {
         pair.record(*index, &r.to_words());
@@ -624,10 +724,10 @@ fn the_standard_card_finds_its_sessions() {
     for (_, r) in &sessions {
         for six in [true, false] {
             let key = Plain::of(r, six, &pair.model.sets);
-            pair.step(Some(key), None, None);
+            pair.look(key);
         }
         let other = Plain::random(&mut rng, &pair.model.sets);
-        pair.step(Some(other), None, None);
+        pair.look(other);
     }
     pair.drain();
     assert!(
@@ -667,7 +767,7 @@ impl Probe for RamBits {
 
 #[test]
 fn ram_bits_are_those_of_the_geometry() {
-    let cam = Box::<SessionCam<11, 9>>::default();
+    let cam = Box::<SessionCam<11, 9, 4, 1, 1>>::default();
     let mut probe = RamBits::default();
     cam.accept("uut", &mut probe);
     let bits: usize = probe

@@ -12,12 +12,36 @@ use nat64_layout::pcie::COMPLETION_TIMEOUT_LOG2;
 use super::layer::Layer;
 
 /// The endpoint with the core at 64 bits.
-pub type Endpoint64 =
-    Endpoint<64, 11, 3, 9, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 4, 5, COMPLETION_TIMEOUT_LOG2>;
+pub type Endpoint64 = Endpoint<
+    64,
+    11,
+    3,
+    9,
+    { nat64_layout::RECORD_LOG2 },
+    { nat64_layout::BUCKET_LOG2 },
+    4,
+    5,
+    4,
+    1,
+    1,
+    COMPLETION_TIMEOUT_LOG2,
+>;
 
 /// The endpoint with the core at 512 bits.
-pub type Endpoint512 =
-    Endpoint<512, 2, 6, 7, { nat64_layout::RECORD_LOG2 }, { nat64_layout::BUCKET_LOG2 }, 6, 7, COMPLETION_TIMEOUT_LOG2>;
+pub type Endpoint512 = Endpoint<
+    512,
+    2,
+    6,
+    7,
+    { nat64_layout::RECORD_LOG2 },
+    { nat64_layout::BUCKET_LOG2 },
+    6,
+    7,
+    5,
+    7,
+    6,
+    COMPLETION_TIMEOUT_LOG2,
+>;
 
 /// See the module documentation. Parameters are those of [`Core`], and the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]
@@ -30,6 +54,9 @@ pub struct Endpoint<
     const BUCKET_LOG2: usize,
     const DN: usize,
     const EN: usize,
+    const RING: usize,
+    const WORDS: usize,
+    const FINAL: usize,
     const TIMEOUT_LOG2: usize,
 > {
     /// The one clock.
@@ -142,7 +169,7 @@ pub struct Endpoint<
     pub pending: Signal<Out, Bit>,
     /// Nothing is in flight anywhere.
     pub idle: Signal<Out, Bit>,
-    core: Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN>,
+    core: Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL>,
     layer: Layer<BUCKET_LOG2, TIMEOUT_LOG2>,
     _quiet: Quiet,
 }
@@ -156,8 +183,11 @@ impl<
         const BUCKET_LOG2: usize,
         const DN: usize,
         const EN: usize,
+        const RING: usize,
+        const WORDS: usize,
+        const FINAL: usize,
         const TIMEOUT_LOG2: usize,
-    > Logic for Endpoint<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, TIMEOUT_LOG2>
+    > Logic for Endpoint<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL, TIMEOUT_LOG2>
 {
     #[hdl_gen]
     fn update(&mut self) {

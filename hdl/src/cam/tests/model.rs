@@ -1,11 +1,18 @@
 //! The session table in plain Rust, clock by clock.
 
 use super::Plain;
+use crate::{cam, hash};
 use nat64_layout::hash::KeyHash;
 use nat64_layout::record::{Record, Tag, RECORD_WORDS};
 use rand::rngs::StdRng;
 use rand::Rng;
 use std::collections::VecDeque;
+
+/// Clocks after `valid`: tags and stash are looked at, the record, the sets.
+const TAGS_AT: u64 = hash::LATENCY as u64;
+const RECORD_AT: u64 = TAGS_AT + 4;
+const SETS_AT: u64 = TAGS_AT + 6;
+const ANSWER_AT: u64 = cam::LATENCY as u64;
 
 /// Where a key's tag is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,9 +102,9 @@ impl Model {
         let mut flying = std::mem::take(&mut self.flying);
         for f in &mut flying {
             match self.clock - f.start {
-                15 => f.index = self.candidate(f.key.hash(), blocked),
-                19 => f.record = self.records[f.index.unwrap_or(0) as usize],
-                21 => {
+                TAGS_AT => f.index = self.candidate(f.key.hash(), blocked),
+                RECORD_AT => f.record = self.records[f.index.unwrap_or(0) as usize],
+                SETS_AT => {
                     let record = Record::from_words(&f.record);
                     f.hit = f.index.is_some() && record.is_some_and(|r| f.key.is_key_of(&r, &self.sets));
                 }
@@ -123,7 +130,7 @@ impl Model {
         if let Some((unit, set)) = set {
             self.sets[unit] = set;
         }
-        let old = self.flying.front().is_some_and(|f| f.start + 23 == self.clock);
+        let old = self.flying.front().is_some_and(|f| f.start + ANSWER_AT == self.clock);
         self.clock += 1;
         if !old {
             return None;
