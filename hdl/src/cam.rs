@@ -179,7 +179,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
         assert!(RECORD_LOG2 >= 1 && RECORD_LOG2 <= 16 && BUCKET_LOG2 >= 1 && BUCKET_LOG2 <= 16);
         // packets wait as long as a lookup takes; hash bits are taken by the low bits of the packets' place
         assert!(LATENCY <= hash::distance(WORDS, FINAL) << RING && RING >= IDENT_RING);
-        assert!(LATENCY - hash::LATENCY <= 1 << IDENT_RING);
+        const { assert!(LATENCY - hash::LATENCY <= 1 << IDENT_RING) };
         let address = |x: u32| Constant::new(u64::from(x).into());
         // bit of `flying` that is set so many clocks after `valid`
         let stage = |clocks: usize| Constant::new((clocks as u64 - 1).into());

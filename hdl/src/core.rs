@@ -601,7 +601,7 @@ mod tests {
         while idents.len() < 400 {
             assert!(bench.clocks < 400 * 40, "{} lookups only", idents.len());
             let uut = &mut bench.uut;
-            let dumps = bench.clocks % 32 == 0;
+            let dumps = bench.clocks.is_multiple_of(32);
             uut.csr_bar2.next = !dumps;
             uut.csr_addr.next = if dumps {
                 u64::from(DumpGo::OFFSET).into()
