@@ -31,7 +31,7 @@ fn frames(names: [&str; 2], most: usize) -> Vec<(u64, u8, Vec<u8>)> {
         let mut reader = PcapReader::new(file).expect("a capture");
         while let Some(packet) = reader.next_packet() {
             let packet = packet.expect("a packet");
-            all.push((packet.timestamp.as_nanos() as u64, port, packet.data.into_owned()));
+            all.push((packet.timestamp().as_nanos() as u64, port, packet.data().to_vec()));
         }
     }
     all.sort_by_key(|(time, port, _)| (*time, *port));
