@@ -274,6 +274,45 @@ fn a_function_level_reset_under_load_leaves_a_card_as_after_power_on() {
     assert_eq!(card.dma_faults().expect("it lives"), 0);
 }
 
+/// Whatever is under way: frames in every stage, a ring of frames to send, and a host that took bus mastering away first.
+#[test]
+fn a_function_level_reset_ends_whenever_it_comes() {
+    let memory = HostMemory::new();
+    let ring = memory.alloc(1 << 14).expect("memory");
+    let inject = memory.alloc(1 << 14).expect("memory");
+    let mut card = PciCard::start(PciEngine::Compiled, Box::new(memory)).unwrap_or_else(|e| panic!("{e}"));
+    for seed in 0..300 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        start_ring(&mut card, ring.iova);
+        for (offset, value) in [
+            (InjBaseLow::OFFSET, inject.iova as u32),
+            (InjBaseHigh::OFFSET, (inject.iova >> 32) as u32),
+            (InjWbLow::OFFSET, (inject.iova + 0x3000) as u32),
+            (InjWbHigh::OFFSET, (inject.iova >> 32) as u32),
+            (InjCtrl::OFFSET, 1 | 3 << 8),
+        ] {
+            write(&mut card, offset, value);
+        }
+        for _ in 0..rng.random_range(1..40) {
+            let length = rng.random_range(60..1500);
+            card.rx(rng.random_range(0..2), &vec![7; length], false)
+                .expect("it lives");
+        }
+        card.step(rng.random_range(1..4000)).expect("it lives");
+        write(&mut card, InjTail::OFFSET, rng.random_range(0..8));
+        if rng.random() {
+            card.set_bus_master(false).expect("it lives");
+        }
+        if rng.random() {
+            card.step(rng.random_range(1..400)).expect("it lives");
+        }
+        let before = card.clocks().expect("it lives");
+        card.function_reset().unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        let took = card.clocks().expect("it lives") - before;
+        assert!(took < 200_000, "seed {seed}: {took} clocks");
+    }
+}
+
 /// An IOMMU that maps nothing: reads fail, writes are lost and counted, and the card goes on.
 #[test]
 fn refused_dma_is_an_error_not_a_hang() {

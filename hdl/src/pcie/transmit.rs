@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Latency: 2 clocks from the choice to the first beat; choosing takes one clock between TLPs. One DW per clock, which is half the
-//! stream's rate. A source offers whole TLPs only, so that a TLP has no gaps but the link block's own.
+//! stream's rate. A source offers whole TLPs only, so that a TLP has no gaps but the link block's own. It may withdraw one of which no
+//! DW was taken, as in a reset; then the choice is made anew.
 //!
 //! # Order (PCI Express Base Specification, table "Ordering Rules Summary", without relaxed and ID-based ordering)
 //!
@@ -86,6 +87,8 @@ pub struct Transmit {
     served: Reg<Bits<2>>,
     low: Reg<Bits<32>>,
     half: Reg<Bit>,
+    /// A DW of the TLP was taken.
+    begun: Reg<Bit>,
     out_valid: Reg<Bit>,
     out_data: Reg<Wide<64>>,
     out_keep: Reg<Bits<2>>,
@@ -98,6 +101,7 @@ pub struct Transmit {
     can_c: Signal<Local, Bit>,
     choice: Signal<Local, Bits<2>>,
     take: Signal<Local, Bit>,
+    gone: Signal<Local, Bit>,
     dw: Signal<Local, Bits<32>>,
     last: Signal<Local, Bit>,
     _quiet: Quiet,
@@ -106,7 +110,7 @@ pub struct Transmit {
 impl Logic for Transmit {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, owner, served, low, half, out_valid, out_data, out_keep, out_last);
+        dff_setup!(self, clock, owner, served, low, half, begun, out_valid, out_data, out_keep, out_last);
         // who may
         self.behind_n.next = self.posted_sent.val() - self.n_after.val();
         self.behind_c.next = self.posted_sent.val() - self.c_after.val();
@@ -180,6 +184,7 @@ impl Logic for Transmit {
         if self.take.val() {
             self.half.d.next = (!self.half.q.val()) & (!self.last.val());
             self.low.d.next = self.dw.val();
+            self.begun.d.next = !self.last.val();
             if self.last.val() {
                 self.owner.d.next = 0.into();
             }
@@ -196,10 +201,82 @@ impl Logic for Transmit {
                 self.out_last.d.next = true;
             }
         }
+        // chosen, and withdrawn in that clock or while the beat before it waits: nothing else would ever be sent
+        self.gone.next = ((self.owner.q.val() == 1) & !self.p_valid.val())
+            | ((self.owner.q.val() == 2) & !self.n_valid.val())
+            | ((self.owner.q.val() == 3) & !self.c_valid.val());
+        if self.gone.val() & !self.begun.q.val() {
+            self.owner.d.next = 0.into();
+        }
         self.tx_valid.next = self.out_valid.q.val();
         self.tx_data.next = self.out_data.q.val();
         self.tx_keep.next = self.out_keep.q.val();
         self.tx_last.next = self.out_last.q.val();
         self.busy.next = self.owner.q.val().any() | self.out_valid.q.val();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::Bench;
+
+    /// Sends TLPs of one class until one beat has left; how many clocks that took, at most 20.
+    fn clocks_to_a_beat(bench: &mut Bench<Transmit>) -> u32 {
+        for clock in 0..20 {
+            bench.settle();
+            let beat = bench.uut.tx_valid.val();
+            bench.edge();
+            if beat {
+                return clock;
+            }
+        }
+        20
+    }
+
+    /// What Post does with a write whose turn comes in a reset, and Fetch with a request.
+    #[test]
+    fn a_tlp_that_is_withdrawn_holds_nothing_up() {
+        let mut bench = Bench::new(Transmit::default());
+        bench.uut.credit_p.next = true;
+        bench.uut.credit_n.next = true;
+        bench.uut.credit_c.next = true;
+        bench.uut.tx_ready.next = true;
+        for class in 1..=3 {
+            // offered in the clock in which the choice is made, and no longer
+            bench.uut.p_valid.next = class == 1;
+            bench.uut.n_valid.next = class == 2;
+            bench.uut.c_valid.next = class == 3;
+            bench.tick();
+            bench.uut.p_valid.next = false;
+            bench.uut.n_valid.next = false;
+            bench.uut.c_valid.next = false;
+            bench.tick();
+            bench.tick();
+            bench.settle();
+            assert!(!bench.uut.busy.val() && !bench.uut.tx_valid.val(), "class {class}");
+            // the next is sent, and one that has begun is kept whatever its source says
+            bench.uut.c_valid.next = true;
+            bench.uut.c_last.next = true;
+            assert!(clocks_to_a_beat(&mut bench) < 5, "class {class}");
+            bench.uut.c_last.next = false;
+            for _ in 0..3 {
+                bench.tick();
+            }
+            bench.uut.c_valid.next = false;
+            for _ in 0..3 {
+                bench.tick();
+            }
+            assert!(bench.uut.busy.val(), "class {class}");
+            bench.uut.c_valid.next = true;
+            bench.uut.c_last.next = true;
+            assert!(clocks_to_a_beat(&mut bench) < 5, "class {class}");
+            bench.uut.c_valid.next = false;
+            for _ in 0..4 {
+                bench.tick();
+            }
+            assert!(!bench.uut.busy.val(), "class {class}");
+        }
+        bench.agrees_with_verilog("pcie_transmit");
     }
 }

@@ -331,7 +331,7 @@ fn look(work: &Path, verilog: &Path, looked: &Looked) -> Result<(Vec<Crossing>, 
     let top = looked.top;
     // primitives of the part as boxes
     let script = format!(
-        "read_verilog -lib +/ecp5/cells_bb.v; read_verilog {}; hierarchy -top {top}; proc; flatten; opt_clean; \
+        "read_verilog -lib +/ecp5/cells_bb.v; read_verilog {}; hierarchy -top {top}; proc; flatten; opt_expr -fine; opt_clean; \
          memory_collect; opt_clean; write_json netlist.json",
         verilog.display()
     );
