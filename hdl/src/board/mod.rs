@@ -6,7 +6,7 @@
 //!
 //! | board | what it is for |
 //! |---|---|
-//! | `ecp5-versa` | the ECP5-5G Versa board: two network ports, TLPs on a serial line ([`versa`]); larger than its part yet |
+//! | `ecp5-versa` | the ECP5-5G Versa board: two network ports, TLPs on a serial line ([`versa`]); fills its part, and is not routed yet |
 //! | `ecp5-85f` | the core at W = 64 on a harness of three pins: what the gateware reaches on the largest ECP5 |
 //! | `ecp5-85f-w128` | the same at W = 128 |
 //! | `ecp5-45f` | the same at W = 64 on the smaller part of the Versa board, no MACs |

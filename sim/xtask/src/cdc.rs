@@ -8,7 +8,7 @@
 //! * it goes from the memory of a FIFO between clocks to the word register of the same FIFO's reader.
 //!
 //! A network port is looked at alone, and a board with all that is on it. What comes in by the pins of a board belongs to no clock: it
-//! goes through a synchronizer too, or is taken over in a register of the pin, which the clock beside the data is made for.
+//! goes through a synchronizer too, with an inverter in front of it at most, or is taken over in a register of the pin, which the clock beside the data is made for.
 //!
 //! All paths are listed in `target/cdc/NAME.txt`. Then the Verilog is broken in the `breaks` of [`DESIGNS`], and each must be found.
 
@@ -283,7 +283,10 @@ impl<'a> Design<'a> {
             }
             let (sources, pins) = self.sources(cell.sampled());
             if pinned && !cell.is_at_pin() {
+                // logic of one pin alone (an inverter) does not glitch
+                let alone = pins.len() == 1 && sources.is_empty();
                 crossings.extend(pins.into_iter().map(|(bit, logic)| {
+                    let logic = logic && !alone;
                     let (from, to) = (self.name(Some(bit)), self.name_of(cell));
                     Crossing {
                         from_clock: PIN.into(),
