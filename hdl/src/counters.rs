@@ -21,7 +21,7 @@
 //! read is a visit out of turn, and its answer the total it makes; so it takes [`LATENCY`] clocks, and is exact. Totals are
 //! wide and in block RAM, since they move at visits alone.
 //!
-//! * Between two visits that count are [`GAP`] clocks at most, in which low bits do not go round: a reason has two events a
+//! * Between two visits that count are `GAP` clocks at most, in which low bits do not go round: a reason has two events a
 //!   clock, one in each of its halves, and they are summed before they are compared.
 //! * A visit writes 4 clocks after it reads. It may meet another one of the same counter in between: each writes what was
 //!   right at its own time, and the later one writes later, so nothing has to be forwarded.

@@ -59,7 +59,7 @@ const DESIGNS: [Looked; 2] = [
         name: "ecp5-versa",
         top: "board",
         pins: true,
-        least: (16, 1000),
+        least: (12, 1000),
         breaks: &[
             // a button that counts as it is, and a network port's beats at the clock of the other
             ("if (!button) phys", "if (!rst_n) phys"),
@@ -185,6 +185,8 @@ struct Design<'a> {
     drivers: HashMap<Bit, &'a str>,
     /// The best name of a bit.
     names: HashMap<Bit, &'a str>,
+    /// The plainest name of a bit, for clocks.
+    plain: HashMap<Bit, &'a str>,
     /// Inputs of the module.
     inputs: HashSet<Bit>,
 }
@@ -200,8 +202,14 @@ impl<'a> Design<'a> {
             }
         }
         let mut names: HashMap<Bit, &str> = HashMap::new();
+        let mut plain: HashMap<Bit, &str> = HashMap::new();
         for (name, net) in &module.netnames {
             for &bit in &net.bits {
+                let length = |name: &str| (name.starts_with('$'), name.matches('.').count(), name.len());
+                let shorter = plain.entry(bit).or_insert(name);
+                if length(name) < length(shorter) {
+                    *shorter = name;
+                }
                 // the register's own name is the longest path
                 let depth = |name: &str| (!name.starts_with('$'), name.matches('.').count(), !name.contains('$'));
                 let old = names.entry(bit).or_insert(name);
@@ -212,18 +220,25 @@ impl<'a> Design<'a> {
         }
         for (name, port) in &module.ports {
             names.extend(port.bits.iter().map(|&bit| (bit, name.as_str())));
+            plain.extend(port.bits.iter().map(|&bit| (bit, name.as_str())));
         }
         let inputs = module.ports.values().filter(|port| port.direction == "input");
         Self {
             module,
             drivers,
             names,
+            plain,
             inputs: inputs.flat_map(|port| port.bits.iter().copied()).collect(),
         }
     }
 
     fn name(&self, bit: Option<Bit>) -> String {
         bit.and_then(|bit| self.names.get(&bit))
+            .map_or_else(|| "?".into(), ToString::to_string)
+    }
+
+    fn clock_name(&self, bit: Option<Bit>) -> String {
+        bit.and_then(|bit| self.plain.get(&bit))
             .map_or_else(|| "?".into(), ToString::to_string)
     }
 
@@ -290,7 +305,7 @@ impl<'a> Design<'a> {
                     let (from, to) = (self.name(Some(bit)), self.name_of(cell));
                     Crossing {
                         from_clock: PIN.into(),
-                        to_clock: self.name(clock),
+                        to_clock: self.clock_name(clock),
                         known: known(&from, false, &to, logic),
                         from,
                         to,
@@ -303,8 +318,8 @@ impl<'a> Design<'a> {
                 }
                 let (from, to) = (self.name_of(source), self.name_of(cell));
                 crossings.push(Crossing {
-                    from_clock: self.name(source.clock()),
-                    to_clock: self.name(clock),
+                    from_clock: self.clock_name(source.clock()),
+                    to_clock: self.clock_name(clock),
                     known: known(&from, source.is_memory(), &to, logic),
                     from,
                     to,
