@@ -8,6 +8,7 @@
 //! Tool and commands of the synthesis are those of `cargo xtask synth`, so what is replayed is what place and route begins with. What it
 //! makes of that is not looked at.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::stage::{sha256, Stage};
@@ -47,7 +48,8 @@ pub fn netlist(root: &Path) -> Result<(PathBuf, String), Error> {
             what: format!("`{own}` in {}", cells.display()),
         });
     }
-    let whole = text + &models.replace(own, none) + &read(&root.join(BLOCK_RAM))?;
+    let models = models.replace(own, none) + &read(&root.join(BLOCK_RAM))?;
+    let whole = needed(&models, &text) + &text;
     let file = work.join("replayed.v");
     std::fs::write(&file, whole).map_err(|e| Error::file(&file, e))?;
     Ok((
@@ -80,6 +82,8 @@ fn expanded(path: &Path) -> Result<String, Error> {
             .and_then(|rest| rest.strip_suffix('"'))
         {
             Some(name) => out += &expanded(&path.with_file_name(name))?,
+            // around all that is included
+            None if matches!(line.trim(), "`ifndef NO_INCLUDES" | "`endif") => {}
             None => {
                 out += line;
                 out.push('\n');
@@ -87,6 +91,42 @@ fn expanded(path: &Path) -> Result<String, Error> {
         }
     }
     Ok(out)
+}
+
+/// The modules of `models` that `netlist` needs, and those that they need; what stands between modules stays. The rest has words
+/// that only SystemVerilog knows.
+fn needed(models: &str, netlist: &str) -> String {
+    const END: &str = "endmodule";
+    let chunks: Vec<(&str, &str)> = models
+        .split_inclusive(END)
+        .map(|chunk| {
+            let name = chunk.split("module ").nth(1).unwrap_or_default();
+            (
+                name.split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .next()
+                    .unwrap_or_default(),
+                chunk,
+            )
+        })
+        .collect();
+    let words = |text: &'_ str| -> BTreeSet<String> {
+        text.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut wanted = words(netlist);
+    loop {
+        let of_models = chunks.iter().filter(|(name, _)| wanted.contains(*name));
+        let more: BTreeSet<String> = of_models.flat_map(|(_, chunk)| words(chunk)).collect();
+        if more.is_subset(&wanted) {
+            break;
+        }
+        wanted.extend(more);
+    }
+    let kept = chunks
+        .iter()
+        .filter(|(name, _)| name.is_empty() || wanted.contains(*name));
+    kept.map(|(_, chunk)| format!("{chunk}\n")).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +142,17 @@ mod tests {
         assert_eq!(expanded(&folder.join("a.v")).unwrap(), "one\ntwo\nthree\n");
         assert!(expanded(&folder.join("c.v")).is_err());
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn models_are_those_that_are_needed() {
+        let models =
+            "module A(x); B b(); endmodule\n(* c *)\nmodule B(y); endmodule\nmodule C(z); $error(); endmodule\n";
+        let kept = needed(models, "module top; A a1(); endmodule");
+        assert!(
+            kept.contains("module A(x)") && kept.contains("module B(y)") && !kept.contains("module C"),
+            "{kept}"
+        );
     }
 
     #[test]
