@@ -72,21 +72,28 @@ fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|e| Error::file(path, e))
 }
 
-/// A Verilog file with the files it includes, which lie beside it.
+/// A Verilog file with the files it includes, which lie beside it, and without what stands under a name that is defined, for none is.
 fn expanded(path: &Path) -> Result<String, Error> {
     let mut out = String::new();
+    // for each condition around a line, whether the line counts
+    let mut counts: Vec<bool> = Vec::new();
     for line in read(path)?.lines() {
-        match line
-            .trim()
-            .strip_prefix("`include \"")
-            .and_then(|rest| rest.strip_suffix('"'))
-        {
-            Some(name) => out += &expanded(&path.with_file_name(name))?,
-            // around all that is included
-            None if matches!(line.trim(), "`ifndef NO_INCLUDES" | "`endif") => {}
-            None => {
-                out += line;
-                out.push('\n');
+        let word = line.trim();
+        if word.starts_with("`ifdef") || word.starts_with("`ifndef") {
+            counts.push(word.starts_with("`ifndef"));
+        } else if word.starts_with("`else") {
+            if let Some(last) = counts.last_mut() {
+                *last = !*last;
+            }
+        } else if word.starts_with("`endif") {
+            counts.pop();
+        } else if counts.iter().all(|&count| count) {
+            match word.strip_prefix("`include \"").and_then(|rest| rest.strip_suffix('"')) {
+                Some(name) => out += &expanded(&path.with_file_name(name))?,
+                None => {
+                    out += line;
+                    out.push('\n');
+                }
             }
         }
     }
@@ -137,7 +144,11 @@ mod tests {
     fn included_files_are_put_in_place() {
         let folder = std::env::temp_dir().join(format!("nat64-expanded-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("a.v"), "one\n`include \"b.vh\"\nthree\n").unwrap();
+        std::fs::write(
+            folder.join("a.v"),
+            "one\n`ifndef X\n`include \"b.vh\"\n`else\nnot\n`endif\n`ifdef X\nnot\n`endif\nthree\n",
+        )
+        .unwrap();
         std::fs::write(folder.join("b.vh"), "two").unwrap();
         assert_eq!(expanded(&folder.join("a.v")).unwrap(), "one\ntwo\nthree\n");
         assert!(expanded(&folder.join("c.v")).is_err());
