@@ -61,8 +61,7 @@ const DESIGNS: [Looked; 2] = [
         pins: true,
         least: (12, 1000),
         breaks: &[
-            // a button that counts as it is, and a network port's beats at the clock of the other
-            ("if (!button) phys", "if (!rst_n) phys"),
+            // beats of the network ports at the clock of one of them
             (
                 ".core_clock(core_clock), .tx_clock",
                 ".core_clock(eth1_rx_clk), .tx_clock",
@@ -347,11 +346,13 @@ fn known(from: &str, memory: bool, to: &str, logic: bool) -> Option<&'static str
 /// All paths between clocks of a Verilog file; how many registers and memories it has.
 fn look(work: &Path, verilog: &Path, looked: &Looked) -> Result<(Vec<Crossing>, usize), Error> {
     let top = looked.top;
+    let netlist = verilog.with_extension("netlist.json");
     // primitives of the part as boxes
     let script = format!(
         "read_verilog -lib +/ecp5/cells_bb.v; read_verilog {}; hierarchy -top {top}; proc; flatten; opt_expr -fine; opt_clean; \
-         memory_collect; opt_clean; write_json netlist.json",
-        verilog.display()
+         memory_collect; opt_clean; write_json {}",
+        verilog.display(),
+        netlist.display()
     );
     let out = Command::new("yosys")
         .args(["-q", "-p", &script])
@@ -366,14 +367,13 @@ fn look(work: &Path, verilog: &Path, looked: &Looked) -> Result<(Vec<Crossing>, 
             what: String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned(),
         });
     }
-    let path = work.join("netlist.json");
-    let text = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
-    let netlist: Netlist = serde_json::from_slice(&text).map_err(|source| Error::Json {
-        path: path.clone(),
+    let text = std::fs::read(&netlist).map_err(|e| Error::file(&netlist, e))?;
+    let parsed: Netlist = serde_json::from_slice(&text).map_err(|source| Error::Json {
+        path: netlist.clone(),
         source,
     })?;
-    let module = netlist.modules.get(top).ok_or_else(|| Error::Missing {
-        what: format!("module {top} in {}", path.display()),
+    let module = parsed.modules.get(top).ok_or_else(|| Error::Missing {
+        what: format!("module {top} in {}", netlist.display()),
     })?;
     Design::new(module).crossings(looked.pins)
 }
@@ -389,7 +389,41 @@ pub fn cdc(root: &Path, emit: impl Fn(&str) -> Result<Step, Error>) -> Result<()
 fn one(work: &Path, looked: &Looked) -> Result<(), Error> {
     let name = looked.name;
     let verilog = work.join(format!("{name}.v"));
-    let (crossings, cells) = look(work, &verilog, looked)?;
+    let text = std::fs::read_to_string(&verilog).map_err(|e| Error::file(&verilog, e))?;
+    let mut files = vec![verilog.clone()];
+    for (number, (from, to)) in looked.breaks.iter().enumerate() {
+        if !text.contains(from) {
+            return Err(Error::Missing {
+                what: format!("`{from}` in {}", verilog.display()),
+            });
+        }
+        let broken = work.join(format!("{name}-broken{number}.v"));
+        std::fs::write(&broken, text.replace(from, to)).map_err(|e| Error::file(&broken, e))?;
+        files.push(broken);
+    }
+    // A board takes a minute each, so all are looked at at once.
+    let mut found = std::thread::scope(|scope| {
+        let threads: Vec<_> = files
+            .iter()
+            .map(|file| scope.spawn(move || look(work, file, looked)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    Err(Error::Check {
+                        what: format!("looking at {name} ended in a panic"),
+                    })
+                })
+            })
+            .collect::<Result<Vec<_>, Error>>()
+    })?;
+    let broken = found.split_off(1);
+    let Some((crossings, cells)) = found.pop() else {
+        return Err(Error::Missing {
+            what: verilog.display().to_string(),
+        });
+    };
     let mut list = String::new();
     let mut pairs: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for c in &crossings {
@@ -422,18 +456,10 @@ fn one(work: &Path, looked: &Looked) -> Result<(), Error> {
             ),
         });
     }
-    let text = std::fs::read_to_string(&verilog).map_err(|e| Error::file(&verilog, e))?;
-    for (from, to) in looked.breaks {
-        let broken = work.join("broken.v");
-        if !text.contains(from) {
-            return Err(Error::Missing {
-                what: format!("`{from}` in {}", verilog.display()),
-            });
-        }
-        std::fs::write(&broken, text.replace(from, to)).map_err(|e| Error::file(&broken, e))?;
-        if look(work, &broken, looked)?.0.iter().all(|c| c.known.is_some()) {
+    for ((_, to), (crossings, _)) in looked.breaks.iter().zip(&broken) {
+        if crossings.iter().all(|c| c.known.is_some()) {
             return Err(Error::Check {
-                what: format!("with `{to}` in the place of `{from}` no unknown path is found"),
+                what: format!("with `{to}` no unknown path is found in {name}"),
             });
         }
     }

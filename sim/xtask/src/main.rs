@@ -300,17 +300,10 @@ fn netlist(root: &Path) -> Result<(), Error> {
     let (file, what) = synth::netlist(root)?;
     println!("== replay");
     let fresh = root.join("target/synth/netlist/report.txt");
-    let test = [
-        "test",
-        "--package",
-        "nat64-tests",
-        "--test",
-        "netlist",
-        "--",
-        "--ignored",
-        "--nocapture",
-    ];
-    synth::test_netlist(cargo(root, &test), &file, &fresh)?;
+    let program = ["run", "--package", "nat64-tests", "--example", "netlist", "--"];
+    let files = [file.display().to_string(), fresh.display().to_string()];
+    let arguments: Vec<&str> = program.into_iter().chain(files.iter().map(String::as_str)).collect();
+    cargo(root, &arguments).run()?;
     let report = root.join("tests/results/netlist.txt");
     let text = std::fs::read_to_string(&fresh).map_err(|error| Error::file(&fresh, error))?;
     std::fs::write(&report, format!("{what}\n{text}")).map_err(|error| Error::file(&report, error))?;

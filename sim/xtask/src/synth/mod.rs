@@ -29,7 +29,7 @@ use clap::Args;
 
 pub use check::{check, manifests};
 pub use load::{load, Options as LoadOptions};
-pub use replay::{netlist, test as test_netlist};
+pub use replay::netlist;
 
 use crate::run::{Error, Step};
 use facts::{Board, Placement, Timing, Utilization};

@@ -1,7 +1,7 @@
 //! `cargo xtask netlist`: the core after synthesis does what the core does, clock by clock, on the example captures.
 //!
 //! ```text
-//!   emit --> core64.v --> yosys synth_ecp5 --> netlist.v --+--> replayed.v --> tests/tests/netlist.rs (Verilator)
+//!   emit --> core64.v --> yosys synth_ecp5 --> netlist.v --+--> replayed.v --> tests/examples/netlist.rs (Verilator)
 //!                            yosys' cells_sim.v, ours of the block RAM --+          --> tests/results/netlist.txt
 //! ```
 //!
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::stage::{sha256, Stage};
 use super::tools::Tools;
-use crate::run::{Error, Step};
+use crate::run::Error;
 
 /// Bus width of the core, bits.
 const WIDTH: &str = "64";
@@ -59,13 +59,6 @@ pub fn netlist(root: &Path) -> Result<(PathBuf, String), Error> {
             tools.yosys_version
         ),
     ))
-}
-
-/// The test that replays it, which writes its report to `report`.
-pub fn test(step: Step, netlist: &Path, report: &Path) -> Result<(), Error> {
-    step.env("NAT64_NETLIST", &netlist.display().to_string())
-        .env("NAT64_NETLIST_REPORT", &report.display().to_string())
-        .run()
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -102,12 +102,12 @@ fn broken(netlist: &str) -> String {
     String::from_utf8(bytes).expect("it was text")
 }
 
-#[test]
-#[ignore = "needs a netlist and minutes: `cargo xtask netlist`"]
-fn the_netlist_does_what_the_simulator_does() {
-    let variable =
-        |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: `cargo xtask netlist`"));
-    let (file, report) = (variable("NAT64_NETLIST"), variable("NAT64_NETLIST_REPORT"));
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(file), Some(report)) = (arguments.next(), arguments.next()) else {
+        eprintln!("usage: netlist NETLIST REPORT (`cargo xtask netlist` makes the one and keeps the other)");
+        std::process::exit(2);
+    };
     let netlist = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
     let mut text = String::new();
     let mut shortest: Option<Vec<Clock>> = None;
