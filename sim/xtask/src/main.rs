@@ -88,7 +88,7 @@ enum Chore {
         seed: u64,
     },
     /// Synthesize the core of 64 bits for an ECP5 and replay the example captures on the netlist, every clock of its pins compared
-    /// with the RustHDL simulator; writes tests/results/netlist.txt. Takes some twenty minutes.
+    /// with the RustHDL simulator; writes tests/results/netlist.txt. Takes some half an hour.
     #[command(after_help = "Example:\n  cargo xtask netlist")]
     Netlist,
     /// Build a board: Verilog, synthesis, place and route with several seeds, image, manifest and report.
