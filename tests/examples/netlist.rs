@@ -122,14 +122,14 @@ fn main() {
         if let Some((clock, got, want)) = first_difference(&netlist, &record) {
             panic!("{config}, {captures:?}, clock {clock}: the netlist has {got:?}, the simulator {want:?}");
         }
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{config}, {}: {} frames in, {left} out, {} clocks, every output of each the same",
             captures.join(" and "),
             frames.len(),
             record.len()
         );
-        print!("{text}");
+        println!("{line}");
+        text += &(line + "\n");
         if shortest.as_ref().is_none_or(|shortest| record.len() < shortest.len()) {
             shortest = Some(record);
         }

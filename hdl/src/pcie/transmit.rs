@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::testkit::Bench;
 
-    /// Sends TLPs of one class until one beat has left; how many clocks that took, at most 20.
+    /// Clocks until a beat leaves, at most 20.
     fn clocks_to_a_beat(bench: &mut Bench<Transmit>) -> u32 {
         for clock in 0..20 {
             bench.settle();

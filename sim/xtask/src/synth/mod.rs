@@ -71,6 +71,9 @@ pub struct Options {
     out: Option<PathBuf>,
 }
 
+/// From Verilog to cells of an ECP5, for boards and for the netlist that is replayed.
+const SYNTHESIS: &str = "synth_ecp5 -abc9";
+
 /// The largest image that is kept beside its manifest.
 const KEPT_BYTES: u64 = 4 << 20;
 
@@ -226,9 +229,8 @@ fn keep(image: &Path, out: &Path) -> Result<String, Error> {
 
 /// Synthesis of `NAME.v` in `work` to `netlist.json`; the SHA-256 of the Verilog.
 fn synthesize(work: &Path, name: &str, top: &str, tools: &Tools) -> Result<String, Error> {
-    let script = format!(
-        "read_verilog {name}.v; synth_ecp5 -abc9 -top {top} -json netlist.json; tee -q -o stat.json stat -json"
-    );
+    let script =
+        format!("read_verilog {name}.v; {SYNTHESIS} -top {top} -json netlist.json; tee -q -o stat.json stat -json");
     let verilog = sha256(&work.join(format!("{name}.v")))?;
     Stage::new(
         work,
