@@ -17,6 +17,9 @@ pub const MSIX_PBA: u32 = 0xd000;
 pub const STATE_BASE: u32 = 0x0500;
 /// First BAR0 offset behind them.
 pub const STATE_END: u32 = 0x0600;
+/// Bytes of the registers of a port's MAC, which are words of the port and not of the transaction layer; those of port 0 begin this
+/// far behind [`STATE_BASE`], those of port 1 at three times as much.
+pub const MAC_BYTES: u32 = 0x40;
 /// Largest payload of a TLP that the card sends or takes, bytes (Max_Payload_Size Supported).
 pub const MAX_PAYLOAD: usize = 512;
 /// Largest memory read request of the card, bytes; it makes smaller ones when Max_Read_Request_Size says so.
@@ -25,3 +28,10 @@ pub const MAX_READ_REQUEST: usize = 512;
 pub const COMPLETION_TIMEOUT_LOG2: usize = 21;
 
 const _: () = assert!(MSIX_TABLE < BAR0_BYTES && MSIX_PBA < BAR0_BYTES && BAR0_BYTES < BAR2_BYTES);
+
+/// First BAR0 offset of the registers of a port's MAC.
+pub const fn mac_base(port: usize) -> u32 {
+    STATE_BASE + MAC_BYTES * (1 + 2 * port as u32)
+}
+const _: () = assert!(mac_base(0) == crate::regs::Mac0Status::OFFSET && mac_base(1) == crate::regs::Mac1Status::OFFSET);
+const _: () = assert!(mac_base(1) + MAC_BYTES == STATE_END);

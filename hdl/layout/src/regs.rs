@@ -444,6 +444,101 @@ registers! {
         /// Resets.
         count: 31, 0;
     }
+    /// Network port 0's MAC, when the card has one of its own; everything of the port reads as 0 otherwise.
+    Mac0Status @ 0x0540 Ro reset 0 {
+        /// The link is up, by what the PHY says in band.
+        link: 0, 0;
+        /// Rate: 0 10, 1 100, 2 1000 Mbit/s. The MAC works at 1000.
+        speed: 2, 1;
+        /// Full duplex.
+        full_duplex: 3, 3;
+        /// The receive clock runs.
+        clock: 4, 4;
+        /// There is a MAC.
+        present: 31, 31;
+    }
+    /// Good frames received by port 0. These counters wrap, and a function-level reset leaves them as they are.
+    Mac0RxGood @ 0x0544 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames shorter than 64 bytes, dropped.
+    Mac0RxRunt @ 0x0548 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames longer than the card takes, dropped.
+    Mac0RxOversize @ 0x054c Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames in which the PHY signalled an error, dropped.
+    Mac0RxSymbol @ 0x0550 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames with a wrong frame check sequence, dropped.
+    Mac0RxFcs @ 0x0554 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// PAUSE frames, ignored.
+    Mac0RxPause @ 0x0558 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Other MAC control frames, ignored.
+    Mac0RxControl @ 0x055c Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Carrier without a start frame delimiter.
+    Mac0RxNoStart @ 0x0560 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames dropped because the core's clock did not keep up.
+    Mac0RxOverrun @ 0x0564 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames dropped because the core had not taken those before them.
+    Mac0RxNoRoom @ 0x0568 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Good frames sent.
+    Mac0TxGood @ 0x056c Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Damaged frames sent so that nobody takes them for good ones.
+    Mac0TxPoisoned @ 0x0570 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames broken off because their words came too late.
+    Mac0TxUnderrun @ 0x0574 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Registers of port 0's PHY, by MDIO (IEEE 802.3, clause 22). One access at a time; a write while `busy` is set is ignored.
+    Mac0Mdio @ 0x0578 Rw reset 0 {
+        /// Word to write; reads as the word that was read last.
+        data: 15, 0;
+        /// Register of the PHY; reads as 0.
+        register: 20, 16;
+        /// Address of the PHY; reads as 0.
+        phy: 25, 21;
+        /// The PHY answered the last read.
+        answered: 28, 28;
+        /// An access is under way.
+        busy: 29, 29;
+        /// Write, else read; reads as 0.
+        write: 30, 30;
+        /// Begins the access; reads as 0.
+        go: 31, 31;
+    }
     /// Moderation of vector 0: least time between two of its messages.
     MsixModeration0 @ 0x0580 Rw reset 0 {
         /// Units of 32 clocks (256 ns at 125 MHz); 0 sends each event at once.
@@ -453,6 +548,101 @@ registers! {
     MsixModeration1 @ 0x0584 Rw reset 0 {
         /// Units of 32 clocks.
         time: 15, 0;
+    }
+    /// Network port 1's MAC, when the card has one of its own; everything of the port reads as 0 otherwise.
+    Mac1Status @ 0x05c0 Ro reset 0 {
+        /// The link is up, by what the PHY says in band.
+        link: 0, 0;
+        /// Rate: 0 10, 1 100, 2 1000 Mbit/s. The MAC works at 1000.
+        speed: 2, 1;
+        /// Full duplex.
+        full_duplex: 3, 3;
+        /// The receive clock runs.
+        clock: 4, 4;
+        /// There is a MAC.
+        present: 31, 31;
+    }
+    /// Good frames received by port 1. These counters wrap, and a function-level reset leaves them as they are.
+    Mac1RxGood @ 0x05c4 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames shorter than 64 bytes, dropped.
+    Mac1RxRunt @ 0x05c8 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames longer than the card takes, dropped.
+    Mac1RxOversize @ 0x05cc Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames in which the PHY signalled an error, dropped.
+    Mac1RxSymbol @ 0x05d0 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames with a wrong frame check sequence, dropped.
+    Mac1RxFcs @ 0x05d4 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// PAUSE frames, ignored.
+    Mac1RxPause @ 0x05d8 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Other MAC control frames, ignored.
+    Mac1RxControl @ 0x05dc Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Carrier without a start frame delimiter.
+    Mac1RxNoStart @ 0x05e0 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames dropped because the core's clock did not keep up.
+    Mac1RxOverrun @ 0x05e4 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames dropped because the core had not taken those before them.
+    Mac1RxNoRoom @ 0x05e8 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Good frames sent.
+    Mac1TxGood @ 0x05ec Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Damaged frames sent so that nobody takes them for good ones.
+    Mac1TxPoisoned @ 0x05f0 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Frames broken off because their words came too late.
+    Mac1TxUnderrun @ 0x05f4 Ro reset 0 {
+        /// Frames.
+        count: 31, 0;
+    }
+    /// Registers of port 1's PHY, by MDIO (IEEE 802.3, clause 22). One access at a time; a write while `busy` is set is ignored.
+    Mac1Mdio @ 0x05f8 Rw reset 0 {
+        /// Word to write; reads as the word that was read last.
+        data: 15, 0;
+        /// Register of the PHY; reads as 0.
+        register: 20, 16;
+        /// Address of the PHY; reads as 0.
+        phy: 25, 21;
+        /// The PHY answered the last read.
+        answered: 28, 28;
+        /// An access is under way.
+        busy: 29, 29;
+        /// Write, else read; reads as 0.
+        write: 30, 30;
+        /// Begins the access; reads as 0.
+        go: 31, 31;
     }
 }
 

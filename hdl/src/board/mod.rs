@@ -37,6 +37,8 @@ pub struct BoardClock {
     pub port: bool,
     /// What place and route must reach, MHz.
     pub mhz: f64,
+    /// What it has on the board, MHz; of a harness what it is meant to have.
+    pub runs: f64,
     /// What runs on it.
     pub what: &'static str,
 }
@@ -83,6 +85,7 @@ const TEN_GIGABIT: &[BoardClock] = &[BoardClock {
     net: "clk",
     port: true,
     mhz: 156.25,
+    runs: 156.25,
     what: "core: 64 bits a clock are 10 Gbit/s, 128 bits are 20",
 }];
 
@@ -178,13 +181,13 @@ impl Board {
 impl Board {
     /// What `cargo xtask synth` has to know, as JSON: name, what, part, device (options of nextpnr-ecp5),
     /// loader (options of openFPGALoader), width (bits), sessions,
-    /// abi_hash, top, clocks (net, mhz, what).
+    /// abi_hash, top, clocks (net, mhz, runs, what).
     pub fn facts(&self) -> String {
         let quoted = |words: &[&str]| words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", ");
         let clock = |c: &BoardClock| {
             format!(
-                "{{\"net\": \"{}\", \"mhz\": {:?}, \"what\": \"{}\"}}",
-                c.net, c.mhz, c.what
+                "{{\"net\": \"{}\", \"mhz\": {:?}, \"runs\": {:?}, \"what\": \"{}\"}}",
+                c.net, c.mhz, c.runs, c.what
             )
         };
         let clocks: Vec<String> = self.clocks.iter().map(clock).collect();

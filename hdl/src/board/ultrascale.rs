@@ -119,7 +119,8 @@ fn wrapper() -> String {
            input wire credit_p, input wire credit_n, input wire credit_c,\n  \
            input wire [15:0] cfg_id, input wire [2:0] cfg_max_payload, input wire [2:0] cfg_max_read,\n  \
            input wire cfg_bus_master, input wire cfg_msix_enable, input wire cfg_msix_mask, input wire cfg_flr,\n  \
-           output wire resetting, output wire pending, output wire idle\n);\n\
+           output wire resetting, output wire pending, output wire idle,\n  \
+           output wire [4:0] mac_word, output wire mac_write, output wire [31:0] mac_wdata, input wire [31:0] mac_data\n);\n\
          reg [63:0] time_ns;\ninitial time_ns = 64'h0;\nalways @(posedge clk) time_ns <= time_ns + 64'd{CLOCK_NS};\n{}{}\
          nat64_endpoint endpoint(.clock(clk), .time_ns(time_ns){streams},\n  \
            .tlp_rx_valid(s_axis_tlp_tvalid), .tlp_rx_ready(s_axis_tlp_tready), .tlp_rx_data(s_axis_tlp_tdata),\n  \
@@ -128,7 +129,8 @@ fn wrapper() -> String {
            .tlp_tx_keep(m_axis_tlp_tkeep), .tlp_tx_last(m_axis_tlp_tlast), .credit_p(credit_p), .credit_n(credit_n),\n  \
            .credit_c(credit_c), .cfg_id(cfg_id), .cfg_max_payload(cfg_max_payload), .cfg_max_read(cfg_max_read),\n  \
            .cfg_bus_master(cfg_bus_master), .cfg_msix_enable(cfg_msix_enable), .cfg_msix_mask(cfg_msix_mask), .cfg_flr(cfg_flr),\n  \
-           .resetting(resetting), .pending(pending), .idle(idle));\nendmodule\n",
+           .resetting(resetting), .pending(pending), .idle(idle),\n  \
+           .mac_word(mac_word), .mac_write(mac_write), .mac_wdata(mac_wdata), .mac_data(mac_data));\nendmodule\n",
         port(0),
         port(1),
         adapters(0),

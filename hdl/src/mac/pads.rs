@@ -41,7 +41,7 @@ pub fn ecp5(delay: u32) -> String {
     text + "ODDRX1F oddr_clk(.D0(1'b1), .D1(1'b0), .SCLK(tx_clock90), .RST(1'b0), .Q(rgmii_tx_clk));\nendmodule\n"
 }
 
-/// Models of `DELAYG`, `IDDRX1F` and `ODDRX1F` for simulation, after Lattice's description of them (ECP5 and ECP5-5G high-speed
+/// Models of `DELAYG`, `IDDRX1F`, `ODDRX1F` and `BB` (a pin of both directions) for simulation, after Lattice's description of them (ECP5 and ECP5-5G high-speed
 /// I/O interface, FPGA-TN-02035): both bits of an input come together with the rising edge behind them; an output has `D0`
 /// while the clock is high. They have no delays. Place and route has cells of these names, so these are never synthesized.
 pub const ECP5_MODELS: &str = "\
@@ -60,6 +60,10 @@ module ODDRX1F(input wire D0, input wire D1, input wire SCLK, input wire RST, ou
 reg first = 0, second = 0;
 always @(posedge SCLK) begin first <= RST ? 1'b0 : D0; second <= RST ? 1'b0 : D1; end
 assign Q = SCLK ? first : second;
+endmodule
+module BB(input wire I, input wire T, output wire O, inout wire B);
+assign B = T ? 1'bz : I;
+assign O = B;
 endmodule
 ";
 

@@ -4,8 +4,13 @@
 //!  rise, fall --> | RgmiiReceive  | --> | Receive  | --> |        | --> rx stream
 //!                    receive clock                       | Bridge |     core's clock
 //!  rise, fall <-- | RgmiiTransmit | <-- | Transmit | <-- |        | <-- tx stream
-//!                    transmit clock
+//!                    transmit clock                      word of the state --\
+//!  mdc, mdio <--> | Mdio |                                                    +--> word_data
+//!                    core's clock                                 word 14 --/
 //! ```
+//!
+//! Words 0 to 13 are those of [`super::types::WORDS`], word 14 is the PHY's (`Mac0Mdio` of the layout). Bit 31 of word 0 says that
+//! there is a MAC.
 //!
 //! The store has 16 KiB, so that it holds the longest frame and more than half of another.
 
@@ -15,6 +20,7 @@ use crate::wide::Wide;
 use crate::FastBlock;
 
 use super::bridge::Bridge;
+use super::mdio::Mdio;
 use super::receive::Receive;
 use super::rgmii::{RgmiiReceive, RgmiiTransmit};
 use super::transmit::Transmit;
@@ -68,10 +74,22 @@ pub struct RgmiiPort {
     pub tx_last: Signal<In, Bit>,
     /// With `tx_last`: the frame is damaged.
     pub tx_error: Signal<In, Bit>,
-    /// Word of the state to read, see [`super::state::State`].
+    /// Word to read or write.
     pub word: Signal<In, Bits<4>>,
-    /// That word.
+    /// That word, at once.
     pub word_data: Signal<Out, Bits<32>>,
+    /// It is written; only word 14 can be.
+    pub word_write: Signal<In, Bit>,
+    /// What is written.
+    pub word_wdata: Signal<In, Bits<32>>,
+    /// Management data clock of the PHY.
+    pub mdc: Signal<Out, Bit>,
+    /// What is driven to the PHY's management pin.
+    pub mdio_out: Signal<Out, Bit>,
+    /// It is driven; else the pin is released.
+    pub mdio_enable: Signal<Out, Bit>,
+    /// What the pin has.
+    pub mdio_in: Signal<In, Bit>,
     /// The link is up at 1000 Mbit/s.
     pub up: Signal<Out, Bit>,
     rgmii_receive: RgmiiReceive,
@@ -79,6 +97,8 @@ pub struct RgmiiPort {
     bridge: Bridge<64, 3, 11, 12>,
     transmit: Transmit,
     rgmii_transmit: RgmiiTransmit,
+    mdio: Mdio<5>,
+    phy_word: Signal<Local, Bits<32>>,
     sent: Signal<Local, Bits<3>>,
     _quiet: Quiet,
 }
@@ -94,7 +114,7 @@ impl Domains for RgmiiPort {
     const CLOCKS: &'static [&'static str] = &["core_clock", "rx_clock", "tx_clock"];
     fn edge_of(&mut self, clock: usize) {
         let moved = match clock {
-            0 => self.bridge.core_edge(),
+            0 => self.bridge.core_edge() | self.mdio.edge(),
             1 => self.rgmii_receive.edge() | self.receive.edge() | self.bridge.rx_edge(),
             _ => self.rgmii_transmit.edge() | self.transmit.edge() | self.bridge.tx_edge(),
         };
@@ -154,6 +174,26 @@ impl Logic for RgmiiPort {
         self.bridge.sent.next = self.sent.val();
         self.bridge.word.next = self.word.val();
         self.word_data.next = self.bridge.word_data.val();
+        if self.word.val() == 0 {
+            self.word_data.next = self.bridge.word_data.val().replace_bit(31, true);
+        }
+        // the PHY
+        self.mdio.clock.next = self.core_clock.val();
+        self.mdio.go.next = self.word_write.val() & (self.word.val() == 14) & self.word_wdata.val().get_bit(31);
+        self.mdio.write.next = self.word_wdata.val().get_bit(30);
+        self.mdio.phy.next = self.word_wdata.val().get_bits::<5>(21);
+        self.mdio.register.next = self.word_wdata.val().get_bits::<5>(16);
+        self.mdio.wdata.next = self.word_wdata.val().get_bits::<16>(0);
+        self.phy_word.next = bit_cast::<32, 16>(self.mdio.rdata.val());
+        self.phy_word.next = self.phy_word.val().replace_bit(28, self.mdio.answered.val());
+        self.phy_word.next = self.phy_word.val().replace_bit(29, self.mdio.busy.val());
+        if self.word.val() == 14 {
+            self.word_data.next = self.phy_word.val();
+        }
+        self.mdc.next = self.mdio.mdc.val();
+        self.mdio_out.next = self.mdio.mdio_out.val();
+        self.mdio_enable.next = self.mdio.mdio_enable.val();
+        self.mdio.mdio_in.next = self.mdio_in.val();
         self.up.next = self.bridge.up.val();
     }
 }

@@ -4,7 +4,7 @@
 //!  writes --> | access | --> csr_write csr_bar2 csr_addr csr_wdata    (core)
 //!  reads  --> |        | --> csr_read csr_raddr <- csr_done csr_rdata (core)
 //!             |        | --> table, moderation writes; reads of both  (Msix)
-//!             |        | --> state_address <- state_data              (State)
+//!             |        | --> state_word state_write <- state_data     (State)
 //!             |        | --> completions: buffer of 256 DWs --> dw_valid dw_ready dw dw_last after
 //! ```
 //!
@@ -94,7 +94,11 @@ pub struct Access {
     pub pending: Signal<In, Bits<2>>,
     /// Word of the transaction layer's own registers.
     pub state_word: Signal<Out, Bits<6>>,
-    /// That word.
+    /// It is written.
+    pub state_write: Signal<Out, Bit>,
+    /// What is written, 0 in bytes that are not enabled.
+    pub state_wdata: Signal<Out, Bits<32>>,
+    /// That word, `state::READ` clocks later.
     pub state_data: Signal<In, Bits<32>>,
     /// A DW of a completion.
     pub dw_valid: Signal<Out, Bit>,
@@ -221,6 +225,8 @@ impl Default for Access {
             moderation: Default::default(),
             pending: Default::default(),
             state_word: Default::default(),
+            state_write: Default::default(),
+            state_wdata: Default::default(),
             state_data: Default::default(),
             dw_valid: Default::default(),
             dw_ready: Default::default(),
@@ -397,6 +403,8 @@ impl Logic for Access {
             self.table_word.next = bit_cast::<3, 1>(self.here.val().get_bits::<1>(2)) << 2;
         }
         self.state_word.next = self.here.val().get_bits::<6>(2);
+        self.state_write.next = false;
+        self.state_wdata.next = self.value.val() & self.mask.val();
 
         // byte count and lower address of a new read
         self.new_offset.next = self.r.val().offset;
@@ -494,6 +502,7 @@ impl Logic for Access {
                 self.entry.next.valid = true;
             } else if self.is_pba.val() | self.is_state.val() {
                 self.moderate.next.valid = self.is_moderation.val();
+                self.state_write.next = self.is_state.val() & (!self.is_moderation.val());
             } else if self.enables.val().all() {
                 self.csr_write.next = true;
             } else {
@@ -575,12 +584,14 @@ impl Logic for Access {
                 if !self.here.val().get_bit(2) {
                     self.answer.next = bit_cast::<32, 2>(self.pending.val());
                 }
-            } else if self.is_state.val() {
+            } else if self.is_moderation.val() {
                 self.got.next = true;
+                self.answer.next = bit_cast::<32, 16>(self.moderation.val());
+            } else if self.is_state.val() {
                 self.answer.next = self.state_data.val();
-                if self.is_moderation.val() {
-                    self.answer.next = bit_cast::<32, 16>(self.moderation.val());
-                }
+                // the word is on its way for two clocks
+                self.waited.d.next = self.waited.q.val() + 1;
+                self.got.next = self.waited.q.val() == 2;
             } else {
                 self.asked.next = true;
                 self.state.d.next = 5.into();
@@ -598,6 +609,7 @@ impl Logic for Access {
             }
         }
         if self.got.val() {
+            self.waited.d.next = 0.into();
             self.push.next = true;
             self.push_dw.next = (self.answer.val() >> 24)
                 | ((self.answer.val() >> 8) & 0xff00)

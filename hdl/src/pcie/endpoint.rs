@@ -169,6 +169,14 @@ pub struct Endpoint<
     pub pending: Signal<Out, Bit>,
     /// Nothing is in flight anywhere.
     pub idle: Signal<Out, Bit>,
+    /// Word of a network port's MAC: bit 4 the port, bits 3:0 its word.
+    pub mac_word: Signal<Out, Bits<5>>,
+    /// It is written.
+    pub mac_write: Signal<Out, Bit>,
+    /// What is written.
+    pub mac_wdata: Signal<Out, Bits<32>>,
+    /// That word, at once; 0 where there is no MAC.
+    pub mac_data: Signal<In, Bits<32>>,
     core: Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL>,
     layer: Layer<BUCKET_LOG2, TIMEOUT_LOG2>,
     _quiet: Quiet,
@@ -273,6 +281,11 @@ impl<
         self.layer.irq.next = self.core.irq.val();
         self.layer.core_drained.next = self.core.drained.val();
         self.core.wipe.next = self.layer.core_wipe.val();
+        // MACs
+        self.mac_word.next = self.layer.mac_word.val();
+        self.mac_write.next = self.layer.mac_write.val();
+        self.mac_wdata.next = self.layer.mac_wdata.val();
+        self.layer.mac_data.next = self.mac_data.val();
         self.idle.next = self.layer.idle.val() & self.core.idle.val();
     }
 }

@@ -47,6 +47,8 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     pub max_read: Signal<In, Bits<3>>,
     /// Posted writes accepted so far, modulo 256.
     pub posted: Signal<In, Bits<8>>,
+    /// A DMA word is about to be among them: no request begins in this clock.
+    pub hold: Signal<In, Bit>,
     /// DMA read request: there is one.
     pub mr_valid: Signal<In, Bit>,
     /// DMA read request: it is taken.
@@ -200,6 +202,7 @@ impl<const TIMEOUT_LOG2: usize> Default for Fetch<TIMEOUT_LOG2> {
             go: Default::default(),
             max_read: Default::default(),
             posted: Default::default(),
+            hold: Default::default(),
             mr_valid: Default::default(),
             mr_ready: Default::default(),
             mr_addr: Default::default(),
@@ -381,7 +384,8 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         if self.ends.val() {
             self.chunk.next = bit_cast::<10, 13>(self.bytes_left.q.val());
         }
-        self.starts.next = self.asked.q.val() & (!self.offered.q.val()) & (self.outstanding.val() < 8);
+        self.starts.next =
+            self.asked.q.val() & (!self.offered.q.val()) & (!self.hold.val()) & (self.outstanding.val() < 8);
         self.next_hot.next = 1.into();
         self.next_hot.next = self.next_hot.val() << bit_cast::<3, 5>(self.next.q.val());
         self.keep.next = 0xff.into();

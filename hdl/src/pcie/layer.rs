@@ -5,6 +5,10 @@
 //!
 //! Latency: a write of one DW is on `csr_write` [`WRITE_CLOCKS`] clocks after its first beat; a read of a register has the
 //! first beat of its completion [`READ_CLOCKS`] clocks after its own and the clocks the core takes for the word.
+//!
+//! The blocks are as fast as a clock allows, each by itself, so registers stand between them: behind `unpack`, between `receive` and
+//! `fetch`, in front of `post` ([`super::stage`]), and in both directions between `access` and the core. What tells that nothing is
+//! under way counts those as well.
 
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
@@ -17,15 +21,17 @@ use super::fetch::Fetch;
 use super::msix::Msix;
 use super::post::Post;
 use super::receive::Receive;
+use super::stage::Stage;
 use super::state::State;
 use super::transmit::Transmit;
+use super::types::CompletionHead;
 use super::unpack::Unpack;
 
 /// Clocks from the first beat of a write of one DW (three-DW header) to `csr_write`.
-pub const WRITE_CLOCKS: usize = 5;
+pub const WRITE_CLOCKS: usize = 7;
 /// Clocks from the first beat of a read of one register (three-DW header) to the first beat of its completion, on a quiet
 /// link, without those of the core.
-pub const READ_CLOCKS: usize = 11;
+pub const READ_CLOCKS: usize = 14;
 
 /// See the module documentation. `TIMEOUT_LOG2`: the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]
@@ -132,9 +138,18 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     pub core_drained: Signal<In, Bit>,
     /// Sets the core's counters to zero.
     pub core_wipe: Signal<Out, Bit>,
+    /// Word of a network port's MAC: bit 4 the port, bits 3:0 its word.
+    pub mac_word: Signal<Out, Bits<5>>,
+    /// It is written.
+    pub mac_write: Signal<Out, Bit>,
+    /// What is written.
+    pub mac_wdata: Signal<Out, Bits<32>>,
+    /// That word, at once; 0 where there is no MAC.
+    pub mac_data: Signal<In, Bits<32>>,
     unpack: Unpack,
     receive: Receive,
     access: Access,
+    stage: Stage,
     post: Post,
     fetch: Fetch<TIMEOUT_LOG2>,
     msix: Msix,
@@ -142,6 +157,25 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     clear: Clear<BUCKET_LOG2>,
     transmit: Transmit,
     calm: Reg<Bit>,
+    dw_full: Reg<Bit>,
+    dw: Reg<Bits<32>>,
+    dw_last: Reg<Bit>,
+    dw_bar: Reg<Bits<2>>,
+    completion: Reg<Bit>,
+    completion_head: Reg<CompletionHead>,
+    completion_data: Reg<Bit>,
+    completion_dw: Reg<Bits<32>>,
+    completion_end: Reg<Bit>,
+    completion_poisoned: Reg<Bit>,
+    write: Reg<Bit>,
+    bar2: Reg<Bit>,
+    addr: Reg<Bits<24>>,
+    wdata: Reg<Bits<32>>,
+    read: Reg<Bit>,
+    raddr: Reg<Bits<16>>,
+    done: Reg<Bit>,
+    rdata: Reg<Bits<32>>,
+    dw_taken: Signal<Local, Bit>,
     go: Signal<Local, Bit>,
     refuse: Signal<Local, Bit>,
     setup: Signal<Local, Bits<32>>,
@@ -152,8 +186,34 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
 impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET_LOG2, TIMEOUT_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        clock!(self, clock, unpack, receive, access, post, fetch, msix, state, clear, transmit);
-        dff_setup!(self, clock, calm);
+        clock!(self, clock, unpack, receive, access, stage, post, fetch, msix, state, clear, transmit);
+        dff_setup!(
+            self,
+            clock,
+            calm,
+            dw_full,
+            dw,
+            dw_last,
+            dw_bar,
+            completion,
+            completion_head,
+            completion_data
+        );
+        dff_setup!(
+            self,
+            clock,
+            completion_dw,
+            completion_end,
+            completion_poisoned,
+            write,
+            bar2,
+            addr,
+            wdata,
+            read,
+            raddr,
+            done,
+            rdata
+        );
         // a reset holds both directions
         self.refuse.next = self.clear.refuse.val();
         self.go.next = self.cfg_bus_master.val() & (!self.refuse.val());
@@ -164,11 +224,18 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.unpack.rx_last.next = self.tlp_rx_last.val();
         self.unpack.rx_bar.next = self.tlp_rx_bar.val();
         self.tlp_rx_ready.next = self.unpack.rx_ready.val();
-        self.receive.dw_valid.next = self.unpack.dw_valid.val();
-        self.receive.dw_last.next = self.unpack.dw_last.val();
-        self.receive.dw_bar.next = self.unpack.dw_bar.val();
-        self.receive.dw.next = self.unpack.dw.val();
-        self.unpack.dw_ready.next = self.receive.dw_ready.val();
+        self.dw_taken.next = (!self.dw_full.q.val()) | self.receive.dw_ready.val();
+        self.unpack.dw_ready.next = self.dw_taken.val();
+        if self.dw_taken.val() {
+            self.dw_full.d.next = self.unpack.dw_valid.val();
+            self.dw.d.next = self.unpack.dw.val();
+            self.dw_last.d.next = self.unpack.dw_last.val();
+            self.dw_bar.d.next = self.unpack.dw_bar.val();
+        }
+        self.receive.dw_valid.next = self.dw_full.q.val();
+        self.receive.dw_last.next = self.dw_last.q.val();
+        self.receive.dw_bar.next = self.dw_bar.q.val();
+        self.receive.dw.next = self.dw.q.val();
         self.receive.max_payload.next = self.cfg_max_payload.val();
         self.tlp_rx_np_ok.next = self.receive.np_ok.val();
         self.access.write_valid.next = self.receive.write_valid.val();
@@ -179,36 +246,56 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.receive.write_pop.next = self.access.write_pop.val();
         self.receive.payload_pop.next = self.access.payload_pop.val();
         self.receive.read_pop.next = self.access.read_pop.val();
-        self.fetch.completion.next = self.receive.completion.val();
-        self.fetch.completion_head.next = self.receive.completion_head.val();
-        self.fetch.completion_data.next = self.receive.completion_data.val();
-        self.fetch.completion_dw.next = self.receive.completion_dw.val();
-        self.fetch.completion_end.next = self.receive.completion_end.val();
-        self.fetch.completion_poisoned.next = self.receive.completion_poisoned.val();
+        self.completion.d.next = self.receive.completion.val();
+        self.completion_head.d.next = self.receive.completion_head.val();
+        self.completion_data.d.next = self.receive.completion_data.val();
+        self.completion_dw.d.next = self.receive.completion_dw.val();
+        self.completion_end.d.next = self.receive.completion_end.val();
+        self.completion_poisoned.d.next = self.receive.completion_poisoned.val();
+        self.fetch.completion.next = self.completion.q.val();
+        self.fetch.completion_head.next = self.completion_head.q.val();
+        self.fetch.completion_data.next = self.completion_data.q.val();
+        self.fetch.completion_dw.next = self.completion_dw.q.val();
+        self.fetch.completion_end.next = self.completion_end.q.val();
+        self.fetch.completion_poisoned.next = self.completion_poisoned.q.val();
         // requests of the host
         self.access.id.next = self.cfg_id.val();
         self.access.max_payload.next = self.cfg_max_payload.val();
         self.access.refuse.next = self.refuse.val();
         self.access.posted.next = self.post.accepted.val();
-        self.csr_write.next = self.access.csr_write.val();
-        self.csr_bar2.next = self.access.csr_bar2.val();
-        self.csr_addr.next = self.access.csr_addr.val();
-        self.csr_wdata.next = self.access.csr_wdata.val();
+        self.write.d.next = self.access.csr_write.val();
+        self.bar2.d.next = self.access.csr_bar2.val();
+        self.addr.d.next = self.access.csr_addr.val();
+        self.wdata.d.next = self.access.csr_wdata.val();
         if self.clear.own.val() {
-            self.csr_write.next = self.clear.csr_write.val();
-            self.csr_bar2.next = self.clear.csr_bar2.val();
-            self.csr_addr.next = self.clear.csr_addr.val();
-            self.csr_wdata.next = 0.into();
+            self.write.d.next = self.clear.csr_write.val();
+            self.bar2.d.next = self.clear.csr_bar2.val();
+            self.addr.d.next = self.clear.csr_addr.val();
+            self.wdata.d.next = 0.into();
         }
-        self.csr_read.next = self.access.csr_read.val();
-        self.csr_raddr.next = self.access.csr_raddr.val();
-        self.access.csr_done.next = self.csr_done.val();
-        self.access.csr_rdata.next = self.csr_rdata.val();
+        self.csr_write.next = self.write.q.val();
+        self.csr_bar2.next = self.bar2.q.val();
+        self.csr_addr.next = self.addr.q.val();
+        self.csr_wdata.next = self.wdata.q.val();
+        self.read.d.next = self.access.csr_read.val();
+        self.raddr.d.next = self.access.csr_raddr.val();
+        self.csr_read.next = self.read.q.val();
+        self.csr_raddr.next = self.raddr.q.val();
+        self.done.d.next = self.csr_done.val();
+        self.rdata.d.next = self.csr_rdata.val();
+        self.access.csr_done.next = self.done.q.val();
+        self.access.csr_rdata.next = self.rdata.q.val();
         self.access.table_data.next = self.msix.read_data.val();
         self.access.moderation.next = self.msix.moderation.val();
         self.access.pending.next = self.msix.pending.val();
         self.access.state_data.next = self.state.data.val();
         self.state.word.next = self.access.state_word.val();
+        self.state.write.next = self.access.state_write.val();
+        self.state.wdata.next = self.access.state_wdata.val();
+        self.mac_word.next = self.state.mac_word.val();
+        self.mac_write.next = self.state.mac_write.val();
+        self.mac_wdata.next = self.state.mac_wdata.val();
+        self.state.mac_data.next = self.mac_data.val();
         // interrupts
         self.msix.reset.next = self.refuse.val();
         self.msix.irq.next = self.irq.val();
@@ -226,15 +313,22 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         // DMA
         self.post.id.next = self.cfg_id.val();
         self.post.go.next = self.go.val();
-        self.post.mw_valid.next = self.mw_valid.val();
-        self.post.mw_addr.next = self.mw_addr.val();
-        self.post.mw_data.next = self.mw_data.val();
-        self.post.mw_last.next = self.mw_last.val();
-        self.mw_ready.next = self.post.mw_ready.val();
+        self.stage.mw_valid.next = self.mw_valid.val();
+        self.stage.mw_addr.next = self.mw_addr.val();
+        self.stage.mw_data.next = self.mw_data.val();
+        self.stage.mw_last.next = self.mw_last.val();
+        self.stage.room.next = self.post.spare.val();
+        self.mw_ready.next = self.stage.mw_ready.val();
+        self.post.mw_valid.next = self.stage.out_valid.val();
+        self.post.mw_addr.next = self.stage.out_addr.val();
+        self.post.mw_data.next = self.stage.out_data.val();
+        self.post.mw_last.next = self.stage.out_last.val();
+        self.stage.out_ready.next = self.post.mw_ready.val();
         self.fetch.id.next = self.cfg_id.val();
         self.fetch.go.next = self.go.val();
         self.fetch.max_read.next = self.cfg_max_read.val();
         self.fetch.posted.next = self.post.accepted.val();
+        self.fetch.hold.next = self.stage.out_valid.val();
         self.fetch.mr_valid.next = self.mr_valid.val();
         self.fetch.mr_addr.next = self.mr_addr.val();
         self.fetch.mr_len.next = self.mr_len.val();
@@ -271,7 +365,10 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         // reset
         self.clear.start.next = self.cfg_flr.val();
         self.clear.access_quiet.next = self.access.quiet.val();
-        self.clear.drained.next = self.core_drained.val() & (!self.post.busy.val()) & (!self.fetch.busy.val());
+        self.clear.drained.next = self.core_drained.val()
+            & (!self.post.busy.val())
+            & (!self.fetch.busy.val())
+            & (!self.stage.out_valid.val());
         self.core_wipe.next = self.clear.wipe.val();
         // registers
         self.setup.next = (bit_cast::<32, 16>(self.cfg_id.val()) << 16)
@@ -300,6 +397,10 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.resetting.next = self.refuse.val();
         self.pending.next = self.fetch.pending.val();
         self.calm.d.next = (!self.receive.busy.val())
+            & (!self.stage.out_valid.val())
+            & (!self.write.q.val())
+            & (!self.completion_end.q.val())
+            & (!self.unpack.dw_valid.val())
             & (!self.access.busy.val())
             & (!self.post.busy.val())
             & (!self.fetch.busy.val())

@@ -7,7 +7,7 @@
 //!                             |           +--> completions ------\
 //!                             +--> fetch <--> core: mr_*, md_*    +--> transmit --> tx TLPs
 //!                                    +--> read requests ---------/
-//!                          core: mw_* --> post --> posted writes/
+//!                 core: mw_* --> stage --> post --> posted writes/
 //!                          core: irq --> msix --^
 //! ```
 //!
@@ -31,6 +31,7 @@ pub mod layer;
 pub mod msix;
 pub mod post;
 pub mod receive;
+pub mod stage;
 pub mod state;
 #[cfg(test)]
 mod tests;

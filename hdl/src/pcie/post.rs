@@ -66,6 +66,8 @@ pub struct Post {
     pub sent: Signal<Out, Bits<8>>,
     /// A TLP was thrown away.
     pub dropped: Signal<Out, Bit>,
+    /// Room for two words more than one, with a message and a cut beside them: see [`super::stage`].
+    pub spare: Signal<Out, Bit>,
     /// Something is on its way.
     pub busy: Signal<Out, Bit>,
     memory: LutRam<Wide<64>, 6>,
@@ -120,6 +122,7 @@ impl Logic for Post {
 
         // words in
         self.room.next = (self.level.q.val() < 62) & (self.waiting.q.val() < 14);
+        self.spare.next = (self.level.q.val() < 58) & (self.waiting.q.val() < 9);
         self.page.next = !self.next.q.val().get_bits::<12>(0).any();
         self.fits.next = (self.mw_addr.val() == self.next.q.val()) & (!self.page.val()) & (self.words.q.val() < 16);
         self.cut.next = self.open.q.val() & self.mw_valid.val() & (!self.fits.val());

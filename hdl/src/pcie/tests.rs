@@ -119,6 +119,8 @@ struct Rig {
     sent_pieces: VecDeque<usize>,
     piece_done: usize,
     popped: usize,
+    /// Words of MACs that were written.
+    macs: Vec<(u32, u32)>,
 }
 
 impl Rig {
@@ -159,6 +161,7 @@ impl Rig {
             sent_pieces: VecDeque::new(),
             piece_done: 0,
             popped: 0,
+            macs: Vec::new(),
         }
     }
 
@@ -190,6 +193,7 @@ impl Rig {
             uut.tlp_rx_bar.next = u64::from(*bar).into();
         }
         uut.tlp_tx_ready.next = !rng.random_bool(self.stall);
+        uut.mac_data.next = (number(uut.mac_word.val()) as u64 * 0x0101_0101).into();
         // the core
         let word = self.burst.front().copied();
         uut.mw_valid.next = word.is_some() && (uut.mw_valid.val() || !rng.random_bool(idle));
@@ -251,6 +255,10 @@ impl Rig {
         if uut.md_valid.val() && uut.md_ready.val() {
             self.got
                 .push_back((uut.md_data.val().low(), uut.md_last.val(), uut.md_error.val()));
+        }
+        if uut.mac_write.val() {
+            let word = number(uut.mac_word.val()) as u32;
+            self.macs.push((word, number(uut.mac_wdata.val()) as u32));
         }
         if uut.csr_write.val() {
             let (address, data) = (number(uut.csr_addr.val()) as u32, number(uut.csr_wdata.val()) as u32);

@@ -2,6 +2,7 @@
 
 use super::super::msix::Msix;
 use super::*;
+use nat64_layout::pcie::mac_base;
 
 fn irq(rig: &mut Rig, vectors: u64) {
     rig.bench.uut.irq.next = vectors.into();
@@ -58,6 +59,41 @@ fn latencies_are_those_of_the_constants_and_of_the_readme() {
             "README.md: {block} takes {clocks}"
         );
     }
+}
+
+#[test]
+fn words_of_the_macs_are_read_and_written() {
+    let mut rig = Rig::new(7, true);
+    for port in 0..2 {
+        let want: Vec<u32> = (16 * port as u32..).take(16).map(|word| word * 0x0101_0101).collect();
+        assert_eq!(rig.registers(mac_base(port), 16), want, "port {port}");
+        assert_eq!(rig.registers(mac_base(port) - 8, 4)[2..], want[..2]);
+    }
+    // from the core's registers into those of the layer
+    assert_eq!(rig.registers(0x4fc, 2), [3 * 0x4fc, u32::from(ID) << 16 | 3]);
+    rig.write_register(Mac1Mdio::OFFSET, &[0xc052_1234]);
+    rig.write_register(Mac0Status::OFFSET, &[1, 2]);
+    rig.write_register(PcieState::OFFSET, &[3]);
+    rig.write_register(MsixModeration0::OFFSET, &[4, 5]);
+    assert_eq!(rig.macs, [(30, 0xc052_1234), (0, 1), (1, 2)]);
+    assert_eq!(rig.registers(MsixModeration0::OFFSET, 2), [4, 5]);
+    // bytes that are not enabled are zero, so nothing begins
+    let data = [0xffff_ffffu32];
+    rig.rx.push_back((
+        request(
+            0xf000_0000 + u64::from(Mac0Mdio::OFFSET),
+            false,
+            1,
+            [7, 0],
+            0,
+            0,
+            Some(&data),
+        ),
+        1,
+    ));
+    rig.drain();
+    assert_eq!(rig.macs[3..], [(14, 0x00ff_ffff)]);
+    rig.bench.agrees_with_verilog("pcie_macs");
 }
 
 #[test]
