@@ -23,6 +23,8 @@ pub struct Clock {
     pub net: String,
     /// Constraint, MHz.
     pub mhz: f64,
+    /// What it has on the board, MHz.
+    pub runs: f64,
     /// What runs on it.
     pub what: String,
 }
@@ -75,6 +77,7 @@ impl Board {
             clocks: vec![Clock {
                 net: "clk".into(),
                 mhz: 156.25,
+                runs: 156.25,
                 what: String::new(),
             }],
         }

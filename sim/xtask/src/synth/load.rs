@@ -18,7 +18,8 @@ use crate::run::Error;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  cargo xtask load --board ecp5-versa\n  cargo xtask load --board ecp5-versa --flash\n\n\
-    Exit code 1 when the image is not the one of its manifest, the board has no cable, or the loader fails."
+    Exit code 1 when the image is not the one of its manifest, a clock of the board is faster than it allows, the board has no cable,\n\
+    or the loader fails."
 )]
 pub struct Options {
     /// Board, as `cargo xtask synth --list` names it.
@@ -27,6 +28,9 @@ pub struct Options {
     /// Another image than that of bitstreams/BOARD; its origin is not checked.
     #[arg(long)]
     image: Option<PathBuf>,
+    /// Load an image even when a clock of the board is faster than its timing allows.
+    #[arg(long)]
+    force: bool,
     /// Write the board's flash, which the FPGA starts from; else the image is gone when the power is.
     #[arg(long)]
     flash: bool,
@@ -42,13 +46,13 @@ pub fn load(root: &Path, options: &Options) -> Result<(), Error> {
     let board = Board::read(&work.join(format!("{}.json", options.board)))?;
     let image = match &options.image {
         Some(image) => image.clone(),
-        None => committed(&root.join("bitstreams").join(&options.board))?,
+        None => committed(&root.join("bitstreams").join(&options.board), options.force)?,
     };
     run(&board, &image, options)
 }
 
 /// The image of a board's folder, if it is the one its manifest names.
-fn committed(folder: &Path) -> Result<PathBuf, Error> {
+fn committed(folder: &Path, force: bool) -> Result<PathBuf, Error> {
     let manifest = Manifest::read(&folder.join("manifest.toml"))?;
     if manifest.image_file.is_empty() {
         return Err(Error::Missing {
@@ -68,9 +72,17 @@ fn committed(folder: &Path) -> Result<PathBuf, Error> {
     }
     for clock in manifest.clocks.iter().filter(|clock| !clock.met) {
         println!(
-            "warning: clock {} was built for {} MHz and reaches {} MHz",
-            clock.net, clock.constraint_mhz, clock.worst_mhz
+            "note: clock {} was built for {} MHz and reaches {} MHz; it runs at {} MHz",
+            clock.net, clock.constraint_mhz, clock.image_mhz, clock.runs_mhz
         );
+    }
+    if let Some(clock) = manifest.clocks.iter().find(|clock| !clock.safe && !force) {
+        return Err(Error::Check {
+            what: format!(
+                "clock {} has {} MHz on the board and the image allows {}; --force loads it all the same",
+                clock.net, clock.runs_mhz, clock.image_mhz
+            ),
+        });
     }
     Ok(image)
 }
@@ -134,6 +146,7 @@ mod tests {
         let options = Options {
             board: "b".into(),
             image: None,
+            force: false,
             flash: false,
             loader,
         };
@@ -194,12 +207,18 @@ mod tests {
             &sha256(&folder.join("b.bit")).unwrap(),
         );
         manifest.write(&folder.join("manifest.toml")).unwrap();
-        assert!(committed(&folder).unwrap_err().to_string().contains("no image"));
+        assert!(committed(&folder, true).unwrap_err().to_string().contains("no image"));
         manifest.image_file = "b.bit".into();
         manifest.write(&folder.join("manifest.toml")).unwrap();
-        assert_eq!(committed(&folder).unwrap(), folder.join("b.bit"));
+        assert_eq!(committed(&folder, true).unwrap(), folder.join("b.bit"));
+        // of no seed it is known how fast it is
+        let error = committed(&folder, false).unwrap_err().to_string();
+        assert!(error.contains("has 156.25 MHz on the board"), "{error}");
+        manifest.clocks[0].safe = true;
+        manifest.write(&folder.join("manifest.toml")).unwrap();
+        assert_eq!(committed(&folder, false).unwrap(), folder.join("b.bit"));
         std::fs::write(folder.join("b.bit"), "another").unwrap();
-        let error = committed(&folder).unwrap_err().to_string();
+        let error = committed(&folder, true).unwrap_err().to_string();
         assert!(error.contains("not the image of its manifest"), "{error}");
         std::fs::remove_dir_all(folder).unwrap();
     }

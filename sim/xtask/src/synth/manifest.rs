@@ -32,6 +32,12 @@ pub struct ClockEntry {
     pub seeds_mhz: Vec<f64>,
     /// Whether the worst seed meets the constraint.
     pub met: bool,
+    /// What the clock has on the board, MHz.
+    pub runs_mhz: f64,
+    /// Reached by the seed of the image, MHz.
+    pub image_mhz: f64,
+    /// Whether the image is fast enough for what the clock has on the board.
+    pub safe: bool,
 }
 
 /// Cells of one kind.
@@ -150,6 +156,10 @@ impl Manifest {
         verilog: &str,
         image: &str,
     ) -> Self {
+        let image_mhz = |i: usize| {
+            let made = seeds.iter().find(|s| s.seed == best);
+            made.map_or(0.0, |s| rounded(s.timing.clocks[i].mhz))
+        };
         let clocks = board.clocks.iter().enumerate().map(|(i, clock)| {
             let seeds_mhz: Vec<f64> = seeds.iter().map(|s| rounded(s.timing.clocks[i].mhz)).collect();
             let worst = seeds_mhz.iter().copied().fold(f64::INFINITY, f64::min);
@@ -160,6 +170,9 @@ impl Manifest {
                 worst_mhz: worst,
                 best_mhz: seeds_mhz.iter().copied().fold(0.0, f64::max),
                 met: worst >= clock.mhz,
+                runs_mhz: rounded(clock.runs),
+                image_mhz: image_mhz(i),
+                safe: image_mhz(i) >= clock.runs,
                 seeds_mhz,
             }
         });

@@ -32,6 +32,9 @@ struct ClockView<'a> {
     net: &'a str,
     what: &'a str,
     constraint: f64,
+    runs: f64,
+    image: f64,
+    safe: bool,
     /// Where the constraint's line stands, percent.
     line: f64,
     bars: Vec<Bar>,
@@ -143,6 +146,9 @@ fn clocks<'a>(manifest: &'a Manifest, seeds: &[Seed]) -> Vec<ClockView<'a>> {
             net: &clock.net,
             what: &clock.what,
             constraint: clock.constraint_mhz,
+            runs: clock.runs_mhz,
+            image: clock.image_mhz,
+            safe: clock.safe,
             line: clock.constraint_mhz / most * 100.0,
             bars: seeds
                 .iter()
