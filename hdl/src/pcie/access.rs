@@ -24,10 +24,11 @@
 //!
 //! Latency: `layer::WRITE_CLOCKS` and `layer::READ_CLOCKS`.
 
+use super::ahead::Ahead;
 use super::types::{ReadRequest, TableWrite, WriteRequest};
 use crate::egress::queue::Queue;
 use crate::prelude::*;
-use crate::prim::{LutRam, Quiet, Reg};
+use crate::prim::{Quiet, Reg};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 use nat64_layout::pcie::{MSIX_PBA, MSIX_TABLE, STATE_BASE, STATE_END};
@@ -138,10 +139,11 @@ pub struct Access {
     chunk_at: Reg<Bits<8>>,
     abort: Reg<Bit>,
     waited: Reg<Bits<11>>,
-    memory: LutRam<Wide<33>, 8>,
+    memory: Ahead<Wide<33>, 8>,
     marks: Queue<Bits<8>, 4>,
     push_at: Reg<Bits<8>>,
-    pop_at: Reg<Bits<8>>,
+    /// Words before this one belong to completions that are whole.
+    whole_at: Reg<Bits<8>>,
     whole: Reg<Bits<4>>,
     w: Signal<Local, WriteRequest>,
     r: Signal<Local, ReadRequest>,
@@ -257,7 +259,7 @@ impl Default for Access {
             memory: Default::default(),
             marks: Default::default(),
             push_at: Default::default(),
-            pop_at: Default::default(),
+            whole_at: Default::default(),
             whole: Default::default(),
             w: Default::default(),
             r: Default::default(),
@@ -326,7 +328,7 @@ impl Logic for Access {
             read_left
         );
         dff_setup!(
-            self, clock, bytes, low, head_at, chunk, chunk_left, chunk_at, abort, waited, push_at, pop_at, whole
+            self, clock, bytes, low, head_at, chunk, chunk_left, chunk_at, abort, waited, push_at, whole_at, whole
         );
         clock!(self, clock, memory, marks);
         self.w.next = self.write.val();
@@ -453,7 +455,7 @@ impl Logic for Access {
         self.chunk_bytes.next = bit_cast::<13, 8>(self.chunk.q.val()) << 2;
         self.odd_bytes.next = bit_cast::<13, 7>(self.low.q.val()) & 3;
 
-        self.level.next = self.push_at.q.val() - self.pop_at.q.val();
+        self.level.next = self.push_at.q.val() - self.memory.at.val();
         self.room.next = (self.level.val() < 120) & (self.whole.q.val() < 12);
         self.behind.next = self.done_writes.q.val() - self.r.val().after;
         self.next_dw.next = false;
@@ -642,12 +644,13 @@ impl Logic for Access {
         }
         self.marks.push.next = self.push_last.val();
         self.marks.data_in.next = self.posted.val();
-        self.memory.read_address.next = self.pop_at.q.val();
-        self.out.next = self.memory.read_data.val();
-        self.pop.next = self.whole.q.val().any() & self.dw_ready.val();
-        if self.pop.val() {
-            self.pop_at.d.next = self.pop_at.q.val() + 1;
+        if self.push_last.val() {
+            self.whole_at.d.next = self.push_at.q.val() + 1;
         }
+        self.memory.limit.next = self.whole_at.q.val();
+        self.out.next = self.memory.data.val();
+        self.pop.next = self.memory.valid.val() & self.dw_ready.val();
+        self.memory.pop.next = self.pop.val();
         self.marks.pop.next = self.pop.val() & self.out.val().get_bit(32);
         if self.push_last.val() & (!(self.pop.val() & self.out.val().get_bit(32))) {
             self.whole.d.next = self.whole.q.val() + 1;
@@ -655,7 +658,7 @@ impl Logic for Access {
         if (self.pop.val() & self.out.val().get_bit(32)) & (!self.push_last.val()) {
             self.whole.d.next = self.whole.q.val() - 1;
         }
-        self.dw_valid.next = self.whole.q.val().any();
+        self.dw_valid.next = self.memory.valid.val();
         self.dw.next = bits_narrow::<32>(self.out.val().get_bits::<32>(0));
         self.dw_last.next = self.out.val().get_bit(32);
         self.after.next = self.marks.data.val();

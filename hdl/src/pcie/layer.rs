@@ -28,10 +28,10 @@ use super::types::CompletionHead;
 use super::unpack::Unpack;
 
 /// Clocks from the first beat of a write of one DW (three-DW header) to `csr_write`.
-pub const WRITE_CLOCKS: usize = 7;
+pub const WRITE_CLOCKS: usize = 10;
 /// Clocks from the first beat of a read of one register (three-DW header) to the first beat of its completion, on a quiet
 /// link, without those of the core.
-pub const READ_CLOCKS: usize = 14;
+pub const READ_CLOCKS: usize = 17;
 
 /// See the module documentation. `TIMEOUT_LOG2`: the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]

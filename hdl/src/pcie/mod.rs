@@ -24,6 +24,7 @@
 //! [`transmit`].
 
 pub mod access;
+pub mod ahead;
 pub mod clear;
 pub mod endpoint;
 pub mod fetch;

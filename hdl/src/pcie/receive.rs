@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A memory write has no effect before its last DW was found in its place: the payload waits in the buffer and is committed
-//! or forgotten. One DW per clock; latency from the last DW to the request: 2 clocks.
+//! or forgotten. One DW per clock; latency from the last DW to the request: 5 clocks.
 //!
 //! | received | becomes |
 //! |---|---|
@@ -29,10 +29,11 @@
 //!
 //! ECRC, when there is one (TD), is counted as part of the length and not looked at: the link block checks it.
 
+use super::ahead::Ahead;
 use super::types::{CompletionHead, ReadRequest, WriteRequest};
 use crate::egress::queue::Queue;
 use crate::prelude::*;
-use crate::prim::{LutRam, Quiet, Reg};
+use crate::prim::{Quiet, Reg};
 use crate::FastBlock;
 
 /// See the module documentation.
@@ -94,12 +95,11 @@ pub struct Receive {
     pub count_poisoned: Signal<Out, Bit>,
     /// Something is inside.
     pub busy: Signal<Out, Bit>,
-    memory: LutRam<Bits<32>, 8>,
+    memory: Ahead<Bits<32>, 8>,
     writes: Queue<WriteRequest, 3>,
     reads: Queue<ReadRequest, 4>,
     write_at: Reg<Bits<8>>,
     committed: Reg<Bits<8>>,
-    read_at: Reg<Bits<8>>,
     waiting_writes: Reg<Bits<4>>,
     waiting_reads: Reg<Bits<5>>,
     pushed: Reg<Bits<8>>,
@@ -160,7 +160,6 @@ impl Logic for Receive {
             clock,
             write_at,
             committed,
-            read_at,
             waiting_writes,
             waiting_reads,
             pushed,
@@ -172,7 +171,7 @@ impl Logic for Receive {
         clock!(self, clock, memory, writes, reads);
 
         // room for a whole TLP, looked at before its first DW
-        self.used.next = self.write_at.q.val() - self.read_at.q.val();
+        self.used.next = self.write_at.q.val() - self.memory.at.val();
         self.room.next =
             (self.used.val() < 120) & (self.waiting_writes.q.val() < 7) & (self.waiting_reads.q.val() < 15);
         self.dw_ready.next = self.room.val() | self.state.q.val().any();
@@ -407,15 +406,14 @@ impl Logic for Receive {
         // to the others
         self.writes.pop.next = self.write_pop.val();
         self.reads.pop.next = self.read_pop.val();
-        self.write_valid.next = self.writes.valid.val();
+        // with the first DW of its payload; the others are there in time
+        self.write_valid.next = self.writes.valid.val() & self.memory.valid.val();
         self.write.next = self.writes.data.val();
         self.read_valid.next = self.reads.valid.val();
         self.read.next = self.reads.data.val();
-        self.memory.read_address.next = self.read_at.q.val();
-        self.payload.next = self.memory.read_data.val();
-        if self.payload_pop.val() {
-            self.read_at.d.next = self.read_at.q.val() + 1;
-        }
+        self.memory.limit.next = self.committed.q.val();
+        self.payload.next = self.memory.data.val();
+        self.memory.pop.next = self.payload_pop.val();
         if self.push_write.val() & (!self.write_pop.val()) {
             self.waiting_writes.d.next = self.waiting_writes.q.val() + 1;
         }
