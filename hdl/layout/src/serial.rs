@@ -18,7 +18,8 @@
 //! once, in order, whatever the line loses, as behind the data link layer of PCI Express.
 //!
 //! A host begins with a set-up that says [`LinkSetup::hello`], with any number: the card forgets what it had not sent, awaits the number
-//! behind it, and the [`Kind::Ack`] it answers with has the number of the card's own next frame.
+//! behind it, and the [`Kind::Ack`] it answers with has the number of the card's own next frame. The host sends nothing else before
+//! that has come: a hello that was sent again would let the card take once more what followed the first.
 
 /// Bits a second of the line, each way.
 pub const BAUD: u32 = 3_000_000;

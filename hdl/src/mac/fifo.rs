@@ -49,9 +49,12 @@ pub struct FifoWrite<D: Synth, M: Synth, const N: usize, const P: usize> {
     seen: Synchronizer<P>,
     at: Reg<Bits<P>>,
     gray: Reg<Bits<P>>,
+    /// There is room: late by a clock, and therefore at worst for a word less than there is.
+    free: Reg<Bit>,
     take: Signal<Local, Bit>,
-    free: Signal<Local, Bit>,
     after: Signal<Local, Bits<P>>,
+    after_gray: Signal<Local, Bits<P>>,
+    full: Signal<Local, Bits<P>>,
     two_top: Constant<Bits<P>>,
     _quiet: Quiet,
 }
@@ -61,7 +64,7 @@ impl<D: Synth, M: Synth, const N: usize, const P: usize> Default for FifoWrite<D
     fn default() -> Self {
         assert!(P == N + 1 && N >= 2);
         with_constants!(
-            clock push data_in meta_in room write_gray read_gray read_address read_data read_meta memory metas seen at gray take free after _quiet;
+            clock push data_in meta_in room write_gray read_gray read_address read_data read_meta memory metas seen at gray free take after after_gray full _quiet;
             two_top = 3u64 << (P - 2),
         )
     }
@@ -70,17 +73,20 @@ impl<D: Synth, M: Synth, const N: usize, const P: usize> Default for FifoWrite<D
 impl<D: Synth, M: Synth, const N: usize, const P: usize> Logic for FifoWrite<D, M, N, P> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, at, gray);
+        dff_setup!(self, clock, at, gray, free);
         clock!(self, clock, memory, metas, seen);
         self.seen.d.next = self.read_gray.val();
         // full: the counts differ by 2^N, which in Gray code are the two topmost bits
-        self.free.next = self.gray.q.val() != (self.seen.q.val() ^ self.two_top.val());
-        self.take.next = self.push.val() & self.free.val();
-        self.room.next = self.free.val();
+        self.full.next = self.seen.q.val() ^ self.two_top.val();
+        self.take.next = self.push.val() & self.free.q.val();
+        self.room.next = self.free.q.val();
         self.after.next = self.at.q.val() + 1;
+        self.after_gray.next = self.after.val() ^ (self.after.val() >> 1);
+        self.free.d.next = self.gray.q.val() != self.full.val();
         if self.take.val() {
             self.at.d.next = self.after.val();
-            self.gray.d.next = self.after.val() ^ (self.after.val() >> 1);
+            self.gray.d.next = self.after_gray.val();
+            self.free.d.next = self.after_gray.val() != self.full.val();
         }
         self.memory.write.next = self.take.val();
         self.memory.write_address.next = bit_cast::<N, P>(self.at.q.val());

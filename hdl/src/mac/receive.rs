@@ -65,7 +65,10 @@ pub struct Receive {
     byte_in: Signal<Local, Bit>,
     byte_out: Signal<Local, Bit>,
     ending: Signal<Local, Bit>,
-    over: Signal<Local, Bit>,
+    /// What is compared is a register each, told with the byte that changes it.
+    over: Reg<Bit>,
+    runt_so_far: Reg<Bit>,
+    sum_right: Reg<Bit>,
     oldest: Signal<Local, Bits<8>>,
     spread: Signal<Local, Wide<64>>,
     want_word: Signal<Local, Bit>,
@@ -73,7 +76,7 @@ pub struct Receive {
     status_now: Signal<Local, Bits<4>>,
     telling: Signal<Local, Bit>,
     what: Signal<Local, Bits<4>>,
-    min_bytes: Constant<Bits<14>>,
+    last_of_runt: Constant<Bits<14>>,
     max_bytes: Constant<Bits<14>>,
     residue: Constant<Bits<32>>,
     ones: Constant<Bits<32>>,
@@ -94,9 +97,9 @@ impl Default for Receive {
     fn default() -> Self {
         with_constants!(
             clock valid error data status push room word meta crc state sum line held gather fill bytes symbol control_type pause_code
-            spoiled owed seen known steady tell in_frame byte_in byte_out ending over oldest spread want_word owing status_now telling what
+            spoiled owed seen known steady tell in_frame byte_in byte_out ending over runt_so_far sum_right oldest spread want_word owing status_now telling what
             _quiet;
-            min_bytes = MIN_BYTES as u64,
+            last_of_runt = MIN_BYTES as u64 - 1,
             max_bytes = MAX_BYTES as u64,
             residue = u64::from(RESIDUE),
             ones = u64::from(u32::MAX),
@@ -131,13 +134,24 @@ impl Logic for Receive {
             control_type,
             pause_code
         );
-        dff_setup!(self, clock, spoiled, owed, seen, known, steady, tell);
+        dff_setup!(
+            self,
+            clock,
+            spoiled,
+            owed,
+            seen,
+            known,
+            steady,
+            tell,
+            over,
+            runt_so_far,
+            sum_right
+        );
         self.crc.sum.next = self.sum.q.val();
         self.crc.octet.next = self.data.val();
         self.in_frame.next = self.state.q.val() == 2;
-        self.over.next = self.bytes.q.val() > self.max_bytes.val();
         self.byte_in.next = self.in_frame.val() & self.valid.val();
-        self.byte_out.next = self.byte_in.val() & (self.held.q.val() == 4) & (!self.over.val());
+        self.byte_out.next = self.byte_in.val() & (self.held.q.val() == 4) & (!self.over.q.val());
         self.ending.next = self.state.q.val().any() & (!self.valid.val());
         self.oldest.next = self.line.q.val().get_bits::<8>(24);
         self.spread.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.oldest.val()));
@@ -161,6 +175,9 @@ impl Logic for Receive {
             self.held.d.next = 0.into();
             self.fill.d.next = 0.into();
             self.bytes.d.next = 0.into();
+            self.over.d.next = false;
+            self.runt_so_far.d.next = true;
+            self.sum_right.d.next = false;
             self.symbol.d.next = false;
             self.control_type.d.next = 0.into();
             self.pause_code.d.next = 0.into();
@@ -169,9 +186,16 @@ impl Logic for Receive {
         // the bytes of a frame
         if self.byte_in.val() {
             self.sum.d.next = self.crc.then.val();
+            self.sum_right.d.next = self.crc.then.val() == self.residue.val();
             self.line.d.next = (self.line.q.val() << 8) | bit_cast::<32, 8>(self.data.val());
-            if !self.over.val() {
+            if !self.over.q.val() {
                 self.bytes.d.next = self.bytes.q.val() + 1;
+            }
+            if self.bytes.q.val() == self.max_bytes.val() {
+                self.over.d.next = true;
+            }
+            if self.bytes.q.val() == self.last_of_runt.val() {
+                self.runt_so_far.d.next = false;
             }
             if self.held.q.val() != 4 {
                 self.held.d.next = self.held.q.val() + 1;
@@ -230,16 +254,16 @@ impl Logic for Receive {
                 self.what.next = self.pause.val();
             }
         }
-        if self.sum.q.val() != self.residue.val() {
+        if !self.sum_right.q.val() {
             self.what.next = self.fcs.val();
         }
         if self.symbol.q.val() {
             self.what.next = self.symbol_error.val();
         }
-        if self.bytes.q.val() < self.min_bytes.val() {
+        if self.runt_so_far.q.val() {
             self.what.next = self.runt.val();
         }
-        if self.over.val() {
+        if self.over.q.val() {
             self.what.next = self.oversize.val();
         }
         if !self.in_frame.val() {

@@ -201,7 +201,11 @@ impl Logic for Transmit {
         }
         self.pop.next = self.load.val() | self.drain.val();
         self.crc.sum.next = self.sum.q.val();
-        self.crc.octet.next = self.octet.val();
+        // the bytes of the frame or the padding: what else is sent has no part in it, and would only be late
+        self.crc.octet.next = 0.into();
+        if self.state.q.val() == 2 {
+            self.crc.octet.next = bits_narrow::<8>(self.top.val());
+        }
         if self.summed.val() {
             self.sum.d.next = self.crc.then.val();
             if !self.sent.q.val().all() {

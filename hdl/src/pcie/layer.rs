@@ -176,7 +176,7 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     done: Reg<Bit>,
     rdata: Reg<Bits<32>>,
     dw_taken: Signal<Local, Bit>,
-    go: Signal<Local, Bit>,
+    go: Reg<Bit>,
     refuse: Signal<Local, Bit>,
     setup: Signal<Local, Bits<32>>,
     events: Signal<Local, Bits<11>>,
@@ -191,6 +191,7 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
             self,
             clock,
             calm,
+            go,
             dw_full,
             dw,
             dw_last,
@@ -216,7 +217,7 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         );
         // a reset holds both directions
         self.refuse.next = self.clear.refuse.val();
-        self.go.next = self.cfg_bus_master.val() & (!self.refuse.val());
+        self.go.d.next = self.cfg_bus_master.val() & (!self.refuse.val());
         // from the link
         self.unpack.rx_valid.next = self.tlp_rx_valid.val();
         self.unpack.rx_data.next = self.tlp_rx_data.val();
@@ -301,7 +302,7 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.msix.irq.next = self.irq.val();
         self.msix.enable.next = self.cfg_msix_enable.val();
         self.msix.function_mask.next = self.cfg_msix_mask.val();
-        self.msix.go.next = self.go.val();
+        self.msix.go.next = self.go.q.val();
         self.msix.write.next = self.access.entry.val();
         self.msix.vector.next = self.access.vector.val();
         self.msix.moderate.next = self.access.moderate.val();
@@ -312,7 +313,7 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.msix.message_ready.next = self.post.message_ready.val();
         // DMA
         self.post.id.next = self.cfg_id.val();
-        self.post.go.next = self.go.val();
+        self.post.go.next = self.go.q.val();
         self.stage.mw_valid.next = self.mw_valid.val();
         self.stage.mw_addr.next = self.mw_addr.val();
         self.stage.mw_data.next = self.mw_data.val();
@@ -325,7 +326,7 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.post.mw_last.next = self.stage.out_last.val();
         self.stage.out_ready.next = self.post.mw_ready.val();
         self.fetch.id.next = self.cfg_id.val();
-        self.fetch.go.next = self.go.val();
+        self.fetch.go.next = self.go.q.val();
         self.fetch.max_read.next = self.cfg_max_read.val();
         self.fetch.posted.next = self.post.accepted.val();
         self.fetch.hold.next = self.stage.out_valid.val();

@@ -10,7 +10,9 @@
 //! carry the awaited number too. A ring without room, or with four frames that nobody acknowledged, holds the transaction
 //! layer up, which may wait for that as long as it takes: the host acknowledges whatever else it waits for.
 //!
-//! Latency: a TLP's flag is offered two clocks behind its last beat.
+//! An octet is chosen in one clock and offered in the next, which the line has time for.
+//!
+//! Latency: a TLP's flag is offered three clocks behind its last beat.
 
 use crate::ingress::with_constants;
 use crate::mac::crc::CrcStep;
@@ -89,6 +91,10 @@ pub struct SerialTransmit<const RESEND: usize> {
     final_beat: Reg<Bit>,
     sum: Reg<Bits<32>>,
     escaped: Reg<Bit>,
+    /// The octet that is next, whether it must be escaped, and that both are of the state as it is.
+    chosen: Reg<Bits<8>>,
+    escape_chosen: Reg<Bit>,
+    is_chosen: Reg<Bit>,
     used: Signal<Local, Bits<7>>,
     waiting: Signal<Local, Bits<3>>,
     room: Signal<Local, Bit>,
@@ -123,7 +129,7 @@ impl<const RESEND: usize> Default for SerialTransmit<RESEND> {
             clock tlp_valid tlp_ready tlp_data tlp_keep tlp_last heard heard_awaited heard_nak hello accepted refused awaited status
             octet_valid octet octet_ready busy memory starts crc write_at write_number within acked_at acked_number send_at
             send_number told told_number told_nak told_accepted ack_due nak_due back silence state tlp head second pause beat octets final_beat sum
-            escaped used waiting room push next_at next_number gone sent word keep out low plain raw escape_it offered fire number
+            escaped chosen escape_chosen is_chosen used waiting room push next_at next_number gone sent word keep out low plain raw escape_it offered fire number
             kind _quiet;
             flag = u64::from(FLAG),
             escape = u64::from(ESCAPE),
@@ -154,7 +160,17 @@ impl<const RESEND: usize> Logic for SerialTransmit<RESEND> {
         dff_setup!(
             self, clock, told_nak, ack_due, nak_due, back, silence, state, tlp, head, second, pause, beat, octets
         );
-        dff_setup!(self, clock, final_beat, sum, escaped, told_accepted);
+        dff_setup!(
+            self,
+            clock,
+            final_beat,
+            sum,
+            escaped,
+            told_accepted,
+            chosen,
+            escape_chosen,
+            is_chosen
+        );
         clock!(self, clock, memory, starts);
         // TLPs into the ring; a frame begins only while less than a window waits
         self.used.next = self.write_at.q.val() - self.acked_at.q.val();
@@ -278,23 +294,26 @@ impl<const RESEND: usize> Logic for SerialTransmit<RESEND> {
         }
         self.escape_it.next =
             (!self.raw.val()) & ((self.plain.val() == self.flag.val()) | (self.plain.val() == self.escape.val()));
-        self.offered.next = (self.state.q.val() != 0) & (self.state.q.val() != 4);
+        self.offered.next = self.is_chosen.q.val();
         self.fire.next = self.offered.val() & self.octet_ready.val();
-        self.octet.next = self.plain.val();
+        self.is_chosen.d.next = (self.state.q.val() != 0) & (self.state.q.val() != 4) & (!self.fire.val());
+        self.chosen.d.next = self.plain.val();
         if self.raw.val() {
-            self.octet.next = self.flag.val();
+            self.chosen.d.next = self.flag.val();
         }
-        if self.escape_it.val() {
+        self.escape_chosen.d.next = self.escape_it.val();
+        self.octet.next = self.chosen.q.val();
+        if self.escape_chosen.q.val() {
             self.octet.next = self.escape.val();
             if self.escaped.q.val() {
-                self.octet.next = self.plain.val() ^ self.mask.val();
+                self.octet.next = self.chosen.q.val() ^ self.mask.val();
             }
         }
         self.octet_valid.next = self.offered.val();
         self.crc.sum.next = self.sum.q.val();
-        self.crc.octet.next = self.plain.val();
+        self.crc.octet.next = self.chosen.q.val();
         if self.fire.val() {
-            if self.escape_it.val() & (!self.escaped.q.val()) {
+            if self.escape_chosen.q.val() & (!self.escaped.q.val()) {
                 self.escaped.d.next = true;
             } else {
                 self.escaped.d.next = false;
