@@ -25,14 +25,13 @@
 //! Latency: `layer::WRITE_CLOCKS` and `layer::READ_CLOCKS`.
 
 use super::ahead::Ahead;
+use super::area::Area;
 use super::types::{ReadRequest, TableWrite, WriteRequest};
 use crate::egress::queue::Queue;
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
-use nat64_layout::pcie::{MSIX_PBA, MSIX_TABLE, STATE_BASE, STATE_END};
-use nat64_layout::regs::MsixModeration0;
 
 /// See the module documentation.
 #[derive(FastBlock)]
@@ -125,6 +124,9 @@ pub struct Access {
     /// error completion.
     state: Reg<Bits<3>>,
     write_offset: Reg<Bits<24>>,
+    /// Where `write_offset` lies: bit 0 in the MSI-X table, 1 in its pending bits, 2 in the layer's registers, 3 in the moderation times.
+    write_area: Reg<Bits<4>>,
+    read_area: Reg<Bits<4>>,
     write_left: Reg<Bits<11>>,
     first: Reg<Bit>,
     done_writes: Reg<Bits<8>>,
@@ -149,6 +151,11 @@ pub struct Access {
     r: Signal<Local, ReadRequest>,
     writing: Signal<Local, Bit>,
     here: Signal<Local, Bits<24>>,
+    area: Signal<Local, Bits<4>>,
+    after_write: Signal<Local, Bits<24>>,
+    after_read: Signal<Local, Bits<24>>,
+    /// Areas of a new write, of the next DW of a write, of a new read, and of its next DW.
+    areas: [Area; 4],
     enables: Signal<Local, Bits<4>>,
     mask: Signal<Local, Bits<32>>,
     value: Signal<Local, Bits<32>>,
@@ -183,20 +190,11 @@ pub struct Access {
     pop: Signal<Local, Bit>,
     out: Signal<Local, Wide<33>>,
     word_in: Signal<Local, Wide<33>>,
-    at_table: Constant<Bits<24>>,
-    table_end: Constant<Bits<24>>,
-    at_pba: Constant<Bits<24>>,
-    pba_end: Constant<Bits<24>>,
-    at_state: Constant<Bits<24>>,
-    state_end: Constant<Bits<24>>,
-    at_moderation: Constant<Bits<24>>,
-    moderation_end: Constant<Bits<24>>,
     _quiet: Quiet,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        let at = |x: u32| Constant::new(u64::from(x).into());
         Self {
             clock: Default::default(),
             id: Default::default(),
@@ -242,6 +240,8 @@ impl Default for Access {
             count_dropped: Default::default(),
             state: Default::default(),
             write_offset: Default::default(),
+            write_area: Default::default(),
+            read_area: Default::default(),
             write_left: Default::default(),
             first: Default::default(),
             done_writes: Default::default(),
@@ -265,6 +265,10 @@ impl Default for Access {
             r: Default::default(),
             writing: Default::default(),
             here: Default::default(),
+            area: Default::default(),
+            after_write: Default::default(),
+            after_read: Default::default(),
+            areas: Default::default(),
             enables: Default::default(),
             mask: Default::default(),
             value: Default::default(),
@@ -299,14 +303,6 @@ impl Default for Access {
             pop: Default::default(),
             out: Default::default(),
             word_in: Default::default(),
-            at_table: at(MSIX_TABLE),
-            table_end: at(MSIX_TABLE + 32),
-            at_pba: at(MSIX_PBA),
-            pba_end: at(MSIX_PBA + 8),
-            at_state: at(STATE_BASE),
-            state_end: at(STATE_END),
-            at_moderation: at(MsixModeration0::OFFSET),
-            moderation_end: at(MsixModeration0::OFFSET + 8),
             _quiet: Default::default(),
         }
     }
@@ -320,6 +316,8 @@ impl Logic for Access {
             clock,
             state,
             write_offset,
+            write_area,
+            read_area,
             write_left,
             first,
             done_writes,
@@ -346,14 +344,22 @@ impl Logic for Access {
         // where the word at hand lies
         self.writing.next = (self.state.q.val() == 1) | (self.state.q.val() == 2);
         self.here.next = self.read_offset.q.val();
+        self.area.next = self.read_area.q.val();
         if self.writing.val() {
             self.here.next = self.write_offset.q.val();
+            self.area.next = self.write_area.q.val();
         }
-        self.is_table.next = (self.here.val() >= self.at_table.val()) & (self.here.val() < self.table_end.val());
-        self.is_pba.next = (self.here.val() >= self.at_pba.val()) & (self.here.val() < self.pba_end.val());
-        self.is_state.next = (self.here.val() >= self.at_state.val()) & (self.here.val() < self.state_end.val());
-        self.is_moderation.next =
-            (self.here.val() >= self.at_moderation.val()) & (self.here.val() < self.moderation_end.val());
+        self.is_table.next = self.area.val().get_bit(0);
+        self.is_pba.next = self.area.val().get_bit(1);
+        self.is_state.next = self.area.val().get_bit(2);
+        self.is_moderation.next = self.area.val().get_bit(3);
+        // told a clock ahead, because all that is done with a DW depends on it
+        self.after_write.next = self.write_offset.q.val() + 4;
+        self.after_read.next = self.read_offset.q.val() + 4;
+        self.areas[0].offset.next = self.w.val().offset;
+        self.areas[1].offset.next = self.after_write.val();
+        self.areas[2].offset.next = self.r.val().offset;
+        self.areas[3].offset.next = self.after_read.val();
 
         // the word to write, byte 0 least significant
         self.last_dw.next = self.write_left.q.val() == 1;
@@ -469,6 +475,7 @@ impl Logic for Access {
             if self.write_valid.val() {
                 self.state.d.next = 1.into();
                 self.write_offset.d.next = self.w.val().offset;
+                self.write_area.d.next = self.areas[0].area.val();
                 self.write_left.d.next = self.w.val().length;
                 self.first.d.next = true;
             } else if self.reading.q.val() {
@@ -479,6 +486,7 @@ impl Logic for Access {
                 self.reading.d.next = true;
                 self.abort.d.next = false;
                 self.read_offset.d.next = self.new_offset.val();
+                self.read_area.d.next = self.areas[2].area.val();
                 self.read_left.d.next = self.r.val().length;
                 self.bytes.d.next = self.all_bytes.val() - self.skip.val() - self.trail.val();
                 self.low.d.next = (bit_cast::<7, 5>(self.new_offset.val().get_bits::<5>(2)) << 2)
@@ -522,7 +530,8 @@ impl Logic for Access {
             self.state.d.next = 1.into();
             self.payload_pop.next = true;
             self.first.d.next = false;
-            self.write_offset.d.next = self.write_offset.q.val() + 4;
+            self.write_offset.d.next = self.after_write.val();
+            self.write_area.d.next = self.areas[1].area.val();
             self.write_left.d.next = self.write_left.q.val() - 1;
             if self.last_dw.val() {
                 self.write_pop.next = true;
@@ -617,7 +626,8 @@ impl Logic for Access {
                 | ((self.answer.val() >> 8) & 0xff00)
                 | ((self.answer.val() << 8) & 0xff0000)
                 | (self.answer.val() << 24);
-            self.read_offset.d.next = self.read_offset.q.val() + 4;
+            self.read_offset.d.next = self.after_read.val();
+            self.read_area.d.next = self.areas[3].area.val();
             self.read_left.d.next = self.read_left.q.val() - 1;
             self.chunk_left.d.next = self.chunk_left.q.val() - 1;
             self.state.d.next = 4.into();

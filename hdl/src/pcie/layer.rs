@@ -302,7 +302,8 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.msix.irq.next = self.irq.val();
         self.msix.enable.next = self.cfg_msix_enable.val();
         self.msix.function_mask.next = self.cfg_msix_mask.val();
-        self.msix.go.next = self.go.q.val();
+        // not a clock late: an event that is still pending is not lost, and a message that Post throws away is
+        self.msix.go.next = self.cfg_bus_master.val() & (!self.refuse.val());
         self.msix.write.next = self.access.entry.val();
         self.msix.vector.next = self.access.vector.val();
         self.msix.moderate.next = self.access.moderate.val();

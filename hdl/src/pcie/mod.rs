@@ -25,6 +25,7 @@
 
 pub mod access;
 pub mod ahead;
+pub mod area;
 pub mod clear;
 pub mod endpoint;
 pub mod fetch;

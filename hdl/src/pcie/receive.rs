@@ -31,7 +31,7 @@
 
 use super::ahead::Ahead;
 use super::types::{CompletionHead, ReadRequest, WriteRequest};
-use crate::egress::queue::Queue;
+use crate::egress::queue::FallThrough;
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::FastBlock;
@@ -96,8 +96,8 @@ pub struct Receive {
     /// Something is inside.
     pub busy: Signal<Out, Bit>,
     memory: Ahead<Bits<32>, 8>,
-    writes: Queue<WriteRequest, 3>,
-    reads: Queue<ReadRequest, 4>,
+    writes: FallThrough<WriteRequest, 3>,
+    reads: FallThrough<ReadRequest, 4>,
     write_at: Reg<Bits<8>>,
     committed: Reg<Bits<8>>,
     waiting_writes: Reg<Bits<4>>,

@@ -46,24 +46,27 @@ pub struct Stage {
     /// Last of a burst.
     pub out_last: Signal<Out, Bit>,
     full: Reg<Bit>,
-    open: Reg<Bit>,
+    ready: Reg<Bit>,
     addr: Reg<Wide<64>>,
     data: Reg<Wide<64>>,
     last: Reg<Bit>,
+    take: Signal<Local, Bit>,
     _quiet: Quiet,
 }
 
 impl Logic for Stage {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, full, open, addr, data, last);
-        // a clock late, which is why there is room for two
-        self.open.d.next = self.room.val();
-        self.mw_ready.next = self.open.q.val() & (!self.full.q.val());
+        dff_setup!(self, clock, full, ready, addr, data, last);
+        // a register, since all masters of the core wait for it; it is a clock late, which is why there is room for two
+        self.take.next = self.mw_valid.val() & self.ready.q.val();
+        self.ready.d.next = self.room.val() & (!self.take.val());
+        self.mw_ready.next = self.ready.q.val();
         if self.full.q.val() {
             self.full.d.next = !self.out_ready.val();
+            self.ready.d.next = self.room.val() & self.out_ready.val();
         } else {
-            self.full.d.next = self.mw_valid.val() & self.open.q.val();
+            self.full.d.next = self.take.val();
             self.addr.d.next = self.mw_addr.val();
             self.data.d.next = self.mw_data.val();
             self.last.d.next = self.mw_last.val();
