@@ -152,6 +152,8 @@ pub struct CardCounters {
     pub ports: [PortCounters; PORTS],
     /// By service set.
     pub sets: [SetCounters; tables::SERVICE_SETS],
+    /// By port, where the card has MACs of its own.
+    pub macs: [Option<MacCounters>; PORTS],
 }
 
 impl CardCounters {
@@ -682,6 +684,9 @@ impl Card {
                 set.bytes[direction] = self.bus.read64(base + 16 * direction as u32 + 8)?;
             }
         }
+        for port in 0..PORTS {
+            counters.macs[port] = mac::counters(&mut self.bus, port)?;
+        }
         Ok(counters)
     }
 }
@@ -743,6 +748,9 @@ fn clear(bus: &mut Bus, geometry: Geometry) -> Result<(), DeviceError> {
 }
 
 mod adopt;
+mod mac;
+
+pub use mac::{MacCounters, Phy, COUNTED};
 
 pub use adopt::{AdoptCardError, Adopted, CardMemory, HopMemory};
 

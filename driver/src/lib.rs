@@ -27,7 +27,9 @@ mod testing_wire;
 pub mod tlp;
 pub mod transport;
 
-pub use card::{AdoptCardError, Adopted, Card, CardCounters, CardError, CardMemory, CardOptions, HopMemory};
+pub use card::{
+    AdoptCardError, Adopted, Card, CardCounters, CardError, CardMemory, CardOptions, HopMemory, MacCounters, Phy,
+};
 pub use config::{GatewayConfig, LinkType, PortConfig, UnitLink};
 pub use dma::{DmaBuffer, DmaFault, DmaMemory, HostMemory};
 pub use gateway::{AdoptReport, CardShare, Exception, Gateway, GatewayError, GatewayStats, Moved, Reopened, Reopener};

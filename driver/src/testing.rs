@@ -146,6 +146,8 @@ pub struct Faults {
     pub scratch: bool,
     /// Dumps never finish.
     pub dump: bool,
+    /// Accesses to PHYs never end.
+    pub mdio: bool,
     /// The inject ring is not read.
     pub inject: bool,
 }
@@ -157,6 +159,8 @@ pub struct FakeCard {
     pub faults: Faults,
     pub bar0: HashMap<u32, u32>,
     pub bar2: HashMap<u32, u32>,
+    /// Registers of PHYs, by port, address and register.
+    pub phys: HashMap<(usize, u8, u8), u16>,
     /// Frames sent from the inject ring.
     pub sent: Vec<(usize, Vec<u8>)>,
     pub activity: HashMap<u32, DumpEntry>,
@@ -185,6 +189,7 @@ impl FakeTransport {
             faults: Faults::default(),
             bar0: HashMap::new(),
             bar2: HashMap::new(),
+            phys: HashMap::new(),
             sent: Vec::new(),
             activity: HashMap::new(),
             reads: 0,
@@ -255,6 +260,24 @@ impl Transport for FakeTransport {
                     card.bar0.insert(InjTail::OFFSET, 0);
                 }
                 card.bar0.insert(offset, value);
+            }
+            (Bar::Bar0, Mac0Mdio::OFFSET | Mac1Mdio::OFFSET) => {
+                let access = Mac0Mdio(value);
+                let at = (
+                    usize::from(offset == Mac1Mdio::OFFSET),
+                    access.phy() as u8,
+                    access.register() as u8,
+                );
+                let mut found = Mac0Mdio(0);
+                if access.write() == 0 {
+                    let word = card.phys.get(&at).copied();
+                    found.set_answered(u32::from(word.is_some()));
+                    found.set_data(u32::from(word.unwrap_or(0xffff)));
+                } else {
+                    card.phys.insert(at, access.data() as u16);
+                }
+                found.set_busy(u32::from(card.faults.mdio));
+                card.bar0.insert(offset, found.0);
             }
             (Bar::Bar0, _) => {
                 card.bar0.insert(offset, value);

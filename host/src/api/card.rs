@@ -127,6 +127,40 @@ pub struct Port {
     pub packets_out: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Rate of the link, Mbit/s, where the card has a MAC of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mbits: Option<u32>,
+    /// Full duplex, there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_duplex: Option<bool>,
+    /// Frames that MAC counted since power-on, by what became of them; 32 bits, which wrap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mac_counters: Vec<MacCounter>,
+    /// The PHY behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phy: Option<PortPhy>,
+}
+
+/// One counter of a port's MAC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct MacCounter {
+    /// `rx-good`, `rx-fcs`, `tx-underrun`, ...
+    pub counter: String,
+    /// Frames.
+    pub frames: u32,
+}
+
+/// A port's PHY.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct PortPhy {
+    /// Address on the port's management bus.
+    pub address: u8,
+    /// Maker, model and revision (registers 2 and 3 of clause 22), as hexadecimal.
+    pub identifier: String,
+    /// It has a link.
+    pub link_up: bool,
 }
 
 /// Fill of a table.

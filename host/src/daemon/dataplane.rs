@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nat64_driver::{CardCounters, GatewayConfig, GatewayStats};
+use nat64_driver::{CardCounters, GatewayConfig, GatewayStats, Phy};
 use nat64_layout::regs::Datapath;
 use nat64_layout::Geometry;
 use nat64_xlate::{BibInfo, Event, ReconfigureReport, SessionInfo, Stats, Time};
@@ -332,6 +332,11 @@ pub trait Dataplane: Send {
 
     /// All counters.
     fn counters(&mut self) -> Result<Counters, DataplaneError>;
+
+    /// The PHY of each port, where the card reaches one.
+    fn phys(&mut self) -> Result<[Option<Phy>; nat64_layout::PORTS], DataplaneError> {
+        Ok([None; nat64_layout::PORTS])
+    }
 
     /// Registers that can be read without an effect: offset in BAR0 and value.
     fn registers(&mut self) -> Result<Vec<(u32, u32)>, DataplaneError> {

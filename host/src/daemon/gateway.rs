@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nat64_driver::gateway::CardShare as DriverShare;
-use nat64_driver::{Adopted, Card, Gateway, GatewayConfig, GatewayError, Reopened, Reopener};
-use nat64_layout::{Protocol, Reason, ABI_HASH};
+use nat64_driver::{Adopted, Card, Gateway, GatewayConfig, GatewayError, Phy, Reopened, Reopener};
+use nat64_layout::{Protocol, Reason, ABI_HASH, PORTS};
 use nat64_xlate::{Event, ReconfigureReport, SessionId, SessionInfo, Time};
 
 use super::dataplane::{
@@ -641,6 +641,16 @@ impl Dataplane for GatewayDataplane {
             bytes: None,
             now,
         })
+    }
+
+    fn phys(&mut self) -> Result<[Option<Phy>; PORTS], DataplaneError> {
+        let mut phys = [None; PORTS];
+        if let Some(card) = self.card_mut() {
+            for (port, phy) in phys.iter_mut().enumerate() {
+                *phy = card.phy(port).map_err(|error| DataplaneError::Fault(chain(&error)))?;
+            }
+        }
+        Ok(phys)
     }
 
     fn registers(&mut self) -> Result<Vec<(u32, u32)>, DataplaneError> {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nat64_driver::card::PortCounters;
+use nat64_driver::card::{PortCounters, COUNTED};
 use nat64_driver::GatewayConfig;
 use nat64_layout::{Direction, Protocol, Reason, ReasonKind};
 use prometheus_client::collector::Collector;
@@ -166,6 +166,17 @@ impl Looks {
             for (card, counters, ..) in self.open() {
                 for (number, port) in counters.card.iter().flat_map(|card| &card.ports).enumerate() {
                     ports.counter(&[("card", card), ("port", &number.to_string())], value(port))?;
+                }
+            }
+        }
+        let text = "Frames a port's MAC counted, by what became of them.";
+        let mut frames = family(encoder, "port_mac_frames", text, None, MetricType::Counter)?;
+        for (card, counters, ..) in self.open() {
+            let macs = counters.card.iter().flat_map(|card| card.macs.iter().enumerate());
+            for (port, mac) in macs.filter_map(|(port, mac)| Some((port.to_string(), mac.as_ref()?))) {
+                for (outcome, &count) in COUNTED.iter().zip(&mac.frames) {
+                    let labels = [("card", card), ("port", port.as_str()), ("outcome", outcome)];
+                    frames.counter(&labels, count.into())?;
                 }
             }
         }

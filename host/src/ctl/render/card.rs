@@ -87,16 +87,17 @@ fn one(out: &mut String, card: &Card) {
             .ports
             .iter()
             .map(|port| {
-                let link = match port.link_up {
-                    Some(true) => "up",
-                    Some(false) => "down",
-                    None => "-",
+                let link = match (port.link_up, port.mbits) {
+                    (Some(true), Some(mbits)) => format!("up {mbits}"),
+                    (Some(true), None) => "up".into(),
+                    (Some(false), _) => "down".into(),
+                    (None, _) => "-".into(),
                 };
                 vec![
                     format!("  {}", port.port),
                     port.mac.clone(),
                     port.interface.clone().unwrap_or_else(|| "-".into()),
-                    link.into(),
+                    link,
                     port.packets_in.to_string(),
                     port.bytes_in.to_string(),
                     port.packets_out.to_string(),
@@ -119,6 +120,7 @@ fn one(out: &mut String, card: &Card) {
             &rows,
         );
     }
+    macs(out, card);
     if !card.tables.is_empty() {
         let rows: Vec<Vec<String>> = card
             .tables
@@ -137,6 +139,36 @@ fn one(out: &mut String, card: &Card) {
         out.push('\n');
         *out += &table(&["  Table", ">Used", ">Capacity", ">Fill"], &rows);
     }
+}
+
+/// What MACs and PHYs say, a column a port, for cards that have them.
+fn macs(out: &mut String, card: &Card) {
+    let ports: Vec<_> = card.ports.iter().filter(|port| !port.mac_counters.is_empty()).collect();
+    let Some(first) = ports.first() else { return };
+    let mut titles = vec!["  MAC".to_string()];
+    titles.extend(ports.iter().map(|port| format!(">Port {}", port.port)));
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, cells: Vec<String>| rows.push([vec![format!("  {name}")], cells].concat());
+    for (i, counter) in first.mac_counters.iter().enumerate() {
+        let cells = ports
+            .iter()
+            .map(|port| port.mac_counters.get(i).map_or(String::new(), |c| c.frames.to_string()));
+        row(&counter.counter, cells.collect());
+    }
+    let phys = ports.iter().map(|port| match &port.phy {
+        Some(phy) => format!("{} at {}", phy.identifier, phy.address),
+        None => "no answer".into(),
+    });
+    row("phy", phys.collect());
+    let links = ports.iter().map(|port| match &port.phy {
+        Some(phy) if phy.link_up => "up".to_string(),
+        Some(_) => "down".into(),
+        None => "-".into(),
+    });
+    row("phy-link", links.collect());
+    let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
+    out.push('\n');
+    *out += &table(&titles, &rows);
 }
 
 /// Reasons with what they count.
@@ -238,4 +270,70 @@ pub fn neighbours(neighbours: &[Neighbour]) -> String {
         })
         .collect();
     table(&titles, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::card::{MacCounter, Port, PortPhy};
+
+    fn card(ports: Vec<Port>) -> Card {
+        Card {
+            name: "card0".into(),
+            kind: CardKind::Serial,
+            location: "serial:/dev/ttyUSB1".into(),
+            state: CardState::Online,
+            fault: None,
+            taken: "opened".into(),
+            hardware: None,
+            driver_abi_hash: "0x0".into(),
+            uptime: 1,
+            sessions: 0,
+            mappings: 0,
+            sessions_deferred: 0,
+            translated_by_card: 0,
+            translated_by_host: 0,
+            hardware_share: 0.0,
+            ports,
+            tables: Vec::new(),
+            workers: None,
+        }
+    }
+
+    #[test]
+    fn macs_have_a_column_a_port() {
+        let port = |port: u32, frames: u32, phy| Port {
+            port,
+            link_up: Some(phy),
+            mbits: Some(1000),
+            mac_counters: ["rx-good", "rx-fcs"]
+                .map(|counter| MacCounter {
+                    counter: counter.into(),
+                    frames,
+                })
+                .into(),
+            phy: phy.then(|| PortPhy {
+                address: 0,
+                identifier: "0x01410dd1".into(),
+                link_up: true,
+            }),
+            ..Port::default()
+        };
+        let shown = cards(&[card(vec![port(0, 17, true), port(1, 5, false)])]);
+        let lines: Vec<String> = shown
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .collect();
+        for want in [
+            "MAC Port 0 Port 1",
+            "rx-good 17 5",
+            "rx-fcs 17 5",
+            "phy 0x01410dd1 at 0 no answer",
+            "phy-link up -",
+        ] {
+            assert!(lines.iter().any(|line| line == want), "{want}:\n{shown}");
+        }
+        assert!(shown.contains("up 1000") && shown.contains("down"), "{shown}");
+        assert!(!cards(&[card(vec![Port::default()])]).contains("rx-good"));
+    }
 }

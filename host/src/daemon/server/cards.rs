@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
+use nat64_driver::card::COUNTED;
 use nat64_layout::regs::{Access, REGISTERS};
 use nat64_layout::{Reason, ReasonKind, ABI_HASH, FIRST_HOST_REASON, PORTS};
 
 use super::extract::{Answer, Failure, Json, Query};
 use super::rows;
 use super::sessions::percent;
-use crate::api::card::{Card, CardState, Drop, DropQuery, Field, Hardware, Neighbour, Port, Register, Table};
+use crate::api::card::{
+    Card, CardState, Drop, DropQuery, Field, Hardware, MacCounter, Neighbour, Port, PortPhy, Register, Table,
+};
 use crate::api::{CardQuery, ErrorCode, Page, PageQuery};
 use crate::daemon::dataplane::{Counters, DataplaneError, HardwareIdentity, Identity};
 use crate::daemon::samples::{By, Tally};
@@ -99,10 +102,10 @@ async fn one(card: &CardHandle) -> Card {
     let asked = card
         .look(|dataplane| {
             let (identity, counters) = (dataplane.identity()?, dataplane.counters()?);
-            Ok((identity, counters, dataplane.config()))
+            Ok((identity, counters, dataplane.phys()?, dataplane.config()))
         })
         .await;
-    let (identity, counters, config) = match asked {
+    let (identity, counters, phys, config) = match asked {
         Ok(answer) => answer,
         // It is open and has nothing to do yet.
         Err(DataplaneError::Refused(_)) if shown.state == CardState::Idle => return shown,
@@ -148,6 +151,24 @@ async fn one(card: &CardHandle) -> Card {
                 (row.packets_in, row.bytes_in) = (port.packets_in, port.bytes_in);
                 (row.packets_out, row.bytes_out) = (port.packets_out, port.bytes_out);
             }
+            if let Some(mac) = counters.card.as_ref().and_then(|card| card.macs[port]) {
+                row.link_up = Some(mac.link_up);
+                row.mbits = Some(mac.mbits);
+                row.full_duplex = Some(mac.full_duplex);
+                row.mac_counters = COUNTED
+                    .into_iter()
+                    .zip(mac.frames)
+                    .map(|(counter, frames)| MacCounter {
+                        counter: counter.into(),
+                        frames,
+                    })
+                    .collect();
+            }
+            row.phy = phys[port].map(|phy| PortPhy {
+                address: phy.address,
+                identifier: hex(phy.identifier),
+                link_up: phy.link_up,
+            });
             row
         })
         .collect();
