@@ -14,7 +14,7 @@ mod tests;
 
 use crate::egress::queue::Queue;
 use crate::prelude::*;
-use crate::prim::{BlockRam, Quiet, Reg};
+use crate::prim::{ApartRam, Quiet, Reg};
 use crate::types::{RegisterWrite, Tally};
 use crate::wide::*;
 use crate::FastBlock;
@@ -86,13 +86,17 @@ pub struct Inject<const W: usize, const LB: usize> {
     base: Reg<Wide<64>>,
     write_back: Reg<Wide<64>>,
     enable: Reg<Bit>,
-    log2: Reg<Bits<4>>,
+    /// Slots of the ring less one.
+    slots: Reg<Bits<16>>,
     tail: Reg<Bits<32>>,
     head1: Reg<Bits<32>>,
-    switched_on: Signal<Local, Bit>,
+    /// The ring was switched on by the write of the clock before.
+    switched_on: Reg<Bit>,
+    log2: Signal<Local, Bits<4>>,
+    above: Signal<Local, Bits<16>>,
 
     // the slot at hand; state: 0 idle, 1 ask and 2 read descriptor, 3 check it, 4 ask and 5 read frame, 6 send, 7 and 8 write
-    // the head back
+    // the head back, 9 wait until what follows from the new head is in registers
     state: Reg<Bits<4>>,
     stale: Reg<Bit>,
     failed: Reg<Bit>,
@@ -105,9 +109,13 @@ pub struct Inject<const W: usize, const LB: usize> {
     back_valid: Reg<Bit>,
     tally1: Reg<Tally>,
     irq1: Reg<Bit>,
-    slots: Signal<Local, Bits<32>>,
-    index: Signal<Local, Bits<32>>,
-    phase: Signal<Local, Bits<32>>,
+    /// The head and the tail differ, which slot the head is, in which lap: all of the clock before.
+    some: Reg<Bit>,
+    index: Reg<Bits<16>>,
+    phase: Reg<Bit>,
+    pending: Signal<Local, Bit>,
+    head_low: Signal<Local, Bits<16>>,
+    lap: Signal<Local, Bits<16>>,
     next_head: Signal<Local, Bits<32>>,
     up: Signal<Local, Bits<16>>,
     up_words: Signal<Local, Bits<16>>,
@@ -117,7 +125,7 @@ pub struct Inject<const W: usize, const LB: usize> {
     length_word: Signal<Local, Wide<16>>,
 
     // words to beats, into the buffer
-    buffer: BlockRam<Wide<W>, 8>,
+    buffer: ApartRam<Wide<W>, 8>,
     gather: Reg<Wide<W>>,
     sub: Reg<Bits<3>>,
     write_at: Reg<Bits<8>>,
@@ -128,7 +136,8 @@ pub struct Inject<const W: usize, const LB: usize> {
     placed: Signal<Local, Wide<W>>,
 
     // beats out of it
-    read_at: Reg<Bits<8>>,
+    /// The place to read, inverted: 255, which no frame reaches, while there is nothing to read.
+    read_not: Reg<Bits<8>>,
     issue_left: Reg<Bits<9>>,
     issued: Reg<Bit>,
     coming: Reg<Bit>,
@@ -139,9 +148,11 @@ pub struct Inject<const W: usize, const LB: usize> {
     issue: Signal<Local, Bit>,
     sending: Signal<Local, Bit>,
     pop: Signal<Local, Bit>,
+    popped: Reg<Bit>,
     before: Signal<Local, Bits<16>>,
     count: Signal<Local, Bits<9>>,
 
+    all: Constant<Bits<16>>,
     lb: Constant<Bits<4>>,
     sub_last: Constant<Bits<3>>,
     top: Constant<Bits<12>>,
@@ -195,10 +206,12 @@ impl<const W: usize, const LB: usize> Default for Inject<W, LB> {
             base: Default::default(),
             write_back: Default::default(),
             enable: Default::default(),
-            log2: Default::default(),
+            slots: Default::default(),
             tail: Default::default(),
             head1: Default::default(),
             switched_on: Default::default(),
+            log2: Default::default(),
+            above: Default::default(),
             state: Default::default(),
             stale: Default::default(),
             failed: Default::default(),
@@ -211,9 +224,12 @@ impl<const W: usize, const LB: usize> Default for Inject<W, LB> {
             back_valid: Default::default(),
             tally1: Default::default(),
             irq1: Default::default(),
-            slots: Default::default(),
+            some: Default::default(),
             index: Default::default(),
             phase: Default::default(),
+            pending: Default::default(),
+            head_low: Default::default(),
+            lap: Default::default(),
             next_head: Default::default(),
             up: Default::default(),
             up_words: Default::default(),
@@ -230,7 +246,7 @@ impl<const W: usize, const LB: usize> Default for Inject<W, LB> {
             shifted: Default::default(),
             place: Default::default(),
             placed: Default::default(),
-            read_at: Default::default(),
+            read_not: Default::default(),
             issue_left: Default::default(),
             issued: Default::default(),
             coming: Default::default(),
@@ -241,8 +257,10 @@ impl<const W: usize, const LB: usize> Default for Inject<W, LB> {
             issue: Default::default(),
             sending: Default::default(),
             pop: Default::default(),
+            popped: Default::default(),
             before: Default::default(),
             count: Default::default(),
+            all: Constant::new(0xffffu64.into()),
             lb: Constant::new((LB as u64).into()),
             sub_last: Constant::new((W as u64 / 64 - 1).into()),
             top: Constant::new((W as u64 - 64).into()),
@@ -266,13 +284,35 @@ impl<const W: usize, const LB: usize> Default for Inject<W, LB> {
 impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, base, write_back, enable, log2, tail, head1, state, stale, failed, slot, want, got);
-        dff_setup!(self, clock, length, port, own, back_valid, tally1, irq1, gather, sub, write_at);
-        dff_setup!(self, clock, read_at, issue_left, issued, coming, used, first, beats_left);
+        dff_setup!(
+            self,
+            clock,
+            base,
+            write_back,
+            enable,
+            slots,
+            tail,
+            head1,
+            switched_on,
+            state,
+            stale,
+            failed,
+            slot
+        );
+        dff_setup!(
+            self, clock, want, got, some, index, phase, popped, length, port, own, back_valid, tally1, irq1, gather,
+            sub, write_at
+        );
+        dff_setup!(self, clock, read_not, issue_left, issued, coming, used, first, beats_left);
         clock!(self, clock, buffer, beats);
 
-        // registers
-        self.switched_on.next = false;
+        // registers; a tail that is written in the clock after the ring was switched on stays
+        if self.switched_on.q.val() {
+            self.tail.d.next = 0.into();
+        }
+        self.switched_on.d.next = false;
+        self.log2.next = bit_cast::<4, 32>(self.write.val().data >> 8);
+        self.above.next = self.all.val() << self.log2.val();
         if self.write.val().valid {
             if self.write.val().address == self.at_base_low.val() {
                 self.base.d.next =
@@ -295,19 +335,19 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
             }
             if self.write.val().address == self.at_ctrl.val() {
                 self.enable.d.next = (self.write.val().data & 1) == 1;
-                self.log2.d.next = bit_cast::<4, 32>(self.write.val().data >> 8);
-                self.switched_on.next = (!self.enable.q.val()) & ((self.write.val().data & 1) == 1);
+                self.slots.d.next = !self.above.val();
+                self.switched_on.d.next = (!self.enable.q.val()) & ((self.write.val().data & 1) == 1);
             }
         }
-        if self.switched_on.val() {
-            self.tail.d.next = 0.into();
-        }
 
-        self.slots.next = 1.into();
-        self.slots.next = self.slots.val() << self.log2.q.val();
-        self.index.next = self.slots.val() - 1;
-        self.index.next = self.head1.q.val() & self.index.val();
-        self.phase.next = self.head1.q.val() & self.slots.val();
+        // registers between the head and what is decided with it; the old head says nothing about a ring just switched on
+        self.pending.next = self.head1.q.val() != self.tail.q.val();
+        self.some.d.next = self.pending.val() & (!self.switched_on.q.val());
+        self.head_low.next = bit_cast::<16, 32>(self.head1.q.val());
+        self.index.d.next = self.head_low.val() & self.slots.q.val();
+        self.lap.next = (self.slots.q.val() << 1) | 1;
+        self.lap.next = (self.lap.val() ^ self.slots.q.val()) & self.head_low.val();
+        self.phase.d.next = self.lap.val().any();
         self.next_head.next = self.head1.q.val() + 1;
 
         // words of the host, byte 0 to the front of the beat
@@ -355,26 +395,28 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         self.issue.next = self.sending.val() & self.issue_left.q.val().any() & (self.used.q.val() != self.most.val());
         self.pop.next = self.sending.val() & self.beats.valid.val() & self.inj_ready.val();
         if self.issue.val() {
-            self.read_at.d.next = self.read_at.q.val() + 1;
+            self.read_not.d.next = self.read_not.q.val() - 1;
             self.issue_left.d.next = self.issue_left.q.val() - 1;
         }
-        self.buffer.read_address.next = self.read_at.q.val();
+        self.buffer.read_address.next = !self.read_not.q.val();
         self.issued.d.next = self.issue.val();
         self.coming.d.next = self.issued.q.val();
         self.beats.push.next = self.coming.q.val();
         self.beats.data_in.next = self.buffer.read_data.val();
         self.beats.pop.next = self.pop.val();
-        if self.issue.val() & (!self.pop.val()) {
+        // a beat that is sent makes room a clock later
+        self.popped.d.next = self.pop.val();
+        if self.issue.val() & (!self.popped.q.val()) {
             self.used.d.next = self.used.q.val() + 1;
         }
-        if self.pop.val() & (!self.issue.val()) {
+        if self.popped.q.val() & (!self.issue.val()) {
             self.used.d.next = self.used.q.val() - 1;
         }
 
         // the slot at hand
         self.tally1.d.next.valid = false;
         self.irq1.d.next = false;
-        self.stale.d.next = self.stale.q.val() | self.switched_on.val();
+        self.stale.d.next = self.stale.q.val() | self.switched_on.q.val();
         self.up.next = self.length.q.val() + 7;
         self.up_words.next = self.up.val() >> 3;
         self.before.next = self.length.q.val() - 1;
@@ -382,10 +424,11 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         if self.state.q.val() == 0 {
             self.stale.d.next = false;
             self.failed.d.next = false;
-            self.slot.d.next = self.base.q.val() + (bit_cast_wide::<64, 32>(bits_wide(self.index.val())) << 11);
+            self.read_not.d.next = 0.into();
+            self.slot.d.next = self.base.q.val() + (bit_cast_wide::<64, 16>(bits_wide(self.index.q.val())) << 11);
             self.got.d.next = 0.into();
             self.want.d.next = 3.into();
-            if self.enable.q.val() & (!self.switched_on.val()) & (self.head1.q.val() != self.tail.q.val()) {
+            if self.enable.q.val() & (!self.switched_on.q.val()) & self.some.q.val() {
                 self.state.d.next = 1.into();
             }
         }
@@ -405,7 +448,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
                 self.tally1.d.next.valid = true;
                 self.tally1.d.next.reason = self.dma_error.val();
                 self.state.d.next = 7.into();
-            } else if (self.own.q.val() == self.phase.val().any())
+            } else if (self.own.q.val() == self.phase.q.val())
                 | (self.length.q.val() < self.min.val())
                 | (self.length.q.val() > self.max.val())
             {
@@ -419,7 +462,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         }
         if (self.state.q.val() == 5) & self.take.val() & self.md_last.val() {
             self.state.d.next = 6.into();
-            self.read_at.d.next = 0.into();
+            self.read_not.d.next = 255.into();
             self.issue_left.d.next = self.count.val() + 1;
             self.beats_left.d.next = self.count.val() + 1;
             self.first.d.next = true;
@@ -442,13 +485,16 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         }
         if (self.state.q.val() == 8) & ((!self.back_valid.q.val()) | self.mw_ready.val()) {
             self.back_valid.d.next = false;
-            self.state.d.next = 0.into();
+            self.state.d.next = 9.into();
             if !self.stale.q.val() {
                 self.head1.d.next = self.next_head.val();
                 self.irq1.d.next = true;
             }
         }
-        if self.switched_on.val() {
+        if self.state.q.val() == 9 {
+            self.state.d.next = 0.into();
+        }
+        if self.switched_on.q.val() {
             self.head1.d.next = 0.into();
         }
 
@@ -478,7 +524,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         self.irq.next = self.irq1.q.val();
         self.tally.next = self.tally1.q.val();
         self.busy.next = self.state.q.val().any()
-            | (self.enable.q.val() & (self.head1.q.val() != self.tail.q.val()))
+            | (self.enable.q.val() & self.pending.val())
             | self.tally1.q.val().valid
             | self.irq1.q.val();
     }

@@ -197,3 +197,56 @@ fn verilog_agrees() {
     run::<128, 4>(2, 12, 20, true);
     run::<512, 6>(3, 12, 20, true);
 }
+
+/// A ring that is switched off with slots waiting and on again begins at slot 0, with what was written for it: also when its tail
+/// follows at once, while registers still speak of the old ring.
+#[test]
+fn a_ring_switched_on_again_begins_at_its_first_slot() {
+    for (gap, off_at) in (0..5).flat_map(|gap| (60..90).map(move |at| (gap, at))) {
+        let mut bench = Bench::new(Inject::<64, 3>::default()).without_record();
+        // switched off in some clock of the slots before it, with 5 of them given
+        let mut writes = vec![
+            (0, InjBaseLow::OFFSET, BASE as u32),
+            (1, InjBaseHigh::OFFSET, (BASE >> 32) as u32),
+            (2, InjCtrl::OFFSET, 1 | (LOG2 as u32) << 8),
+            (3, InjTail::OFFSET, 5),
+            (off_at, InjCtrl::OFFSET, 0),
+            (off_at + 1, InjTail::OFFSET, 7),
+        ];
+        let on_at = off_at + 60;
+        writes.push((on_at, InjCtrl::OFFSET, 1 | (LOG2 as u32) << 8));
+        writes.push((on_at + 1 + gap, InjTail::OFFSET, 2));
+        let (mut asked, mut words) = (Vec::new(), 0);
+        for clock in 0..on_at + 200 {
+            let write = writes.iter().find(|w| w.0 == clock);
+            bench.uut.write.next = write.map_or_else(RegisterWrite::default, |w| RegisterWrite {
+                valid: true,
+                address: u64::from(w.1).into(),
+                data: u64::from(w.2).into(),
+            });
+            // descriptors of zeros: every slot is skipped and counted
+            bench.uut.mr_ready.next = true;
+            bench.uut.mw_ready.next = true;
+            bench.uut.md_valid.next = words > 0;
+            bench.uut.md_last.next = words == 1;
+            bench.settle();
+            let u = &bench.uut;
+            if u.md_valid.val() && u.md_ready.val() {
+                words -= 1;
+            }
+            if u.mr_valid.val() && u.mr_ready.val() {
+                words = number(u.mr_len.val()) / 8;
+                asked.push((clock, u.mr_addr.val().low()));
+            }
+            if clock > on_at + 1 {
+                assert!(number(u.head.val()) <= 2, "gap {gap}, off at {off_at}");
+            }
+            bench.edge();
+        }
+        let after: Vec<u64> = asked.iter().filter(|a| a.0 > on_at).map(|a| a.1).collect();
+        assert_eq!(after, [BASE, BASE + SLOT_BYTES as u64], "gap {gap}, off at {off_at}");
+        assert!(asked.iter().all(|a| a.0 > on_at || a.0 <= off_at + 1));
+        assert_eq!(number(bench.uut.head.val()), 2);
+        assert!(!bench.uut.busy.val());
+    }
+}
