@@ -292,3 +292,64 @@ fn verilog_agrees() {
     run::<128, 4>(2, 12, 10, 30, 90, true);
     run::<512, 6>(3, 18, 10, 30, 90, true);
 }
+
+/// A frame that comes about the clock in which a full ring is switched off or on again is written to the first slot of the new
+/// ring or is dropped and counted, never written by what registers still say of the old ring.
+#[test]
+fn a_ring_switched_on_again_begins_at_its_first_slot() {
+    let mut written = [0, 0];
+    for (late, between) in (0..24).flat_map(|late| [1, 2, 9].map(|between| (late, between))) {
+        let mut bench = Bench::new(Punt::<64, 3>::default()).without_record();
+        let on = 1 | (LOG2 as u32) << 8;
+        let again = 600;
+        let writes = [
+            (0, ExcBaseLow::OFFSET, BASE as u32),
+            (1, ExcBaseHigh::OFFSET, (BASE >> 32) as u32),
+            (2, ExcCtrl::OFFSET, on),
+            (again - between, ExcCtrl::OFFSET, 0),
+            (again, ExcCtrl::OFFSET, on),
+        ];
+        let (mut words, mut tallies) = (Vec::new(), Vec::new());
+        // five frames fill the ring, of four slots, and lose one; the sixth is the one
+        let starts: Vec<u64> = (0..5).map(|i| 10 + 40 * i).chain([again - 12 + late]).collect();
+        for clock in 0..again + 100 {
+            let write = writes.iter().find(|w| w.0 == clock);
+            bench.uut.write.next = write.map_or_else(RegisterWrite::default, |w| RegisterWrite {
+                valid: true,
+                address: u64::from(w.1).into(),
+                data: u64::from(w.2).into(),
+            });
+            let beat = starts
+                .iter()
+                .filter(|&&s| s <= clock)
+                .map(|s| clock - s)
+                .find(|&b| b < 8);
+            let u = &mut bench.uut;
+            u.punt_valid.next = beat.is_some();
+            u.punt_first.next = beat == Some(0);
+            u.punt_last.next = beat == Some(7);
+            u.punt_meta.next.reason = 5u64.into();
+            u.mw_ready.next = true;
+            bench.settle();
+            let u = &bench.uut;
+            if u.mw_valid.val() {
+                words.push((clock, u.mw_addr.val().low()));
+            }
+            if u.tally.val().valid {
+                tallies.push(number(u.tally.val().reason));
+            }
+            bench.edge();
+        }
+        let full = Reason::ExceptionRingFull as u64;
+        assert_eq!(tallies[..5], [5, 5, 5, 5, full], "{late} {between}");
+        assert_eq!(tallies.len(), 6);
+        let new: Vec<u64> = words.iter().filter(|w| w.0 > 400).map(|w| w.1).collect();
+        let taken = tallies[5] == 5;
+        written[usize::from(taken)] += 1;
+        assert_eq!(new.len(), if taken { 12 } else { 0 }, "{late} {between}");
+        assert!(new.iter().all(|a| (BASE..BASE + 2048).contains(a)), "{late} {between}");
+        assert_eq!(number(bench.uut.head.val()), u64::from(taken), "{late} {between}");
+        assert!(!bench.uut.busy.val());
+    }
+    assert!(written.iter().all(|&n| n > 5), "{written:?}");
+}
