@@ -21,7 +21,7 @@ use crate::cam::Commit;
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
 use crate::types::{Peek, RegisterWrite, Translated, PEEK_BITS, RECORD_BITS};
-use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
+use crate::wide::{bit_cast_wide, bits_literal, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 use nat64_layout::dump::{DumpKind, BYTE_BITS, DUMP_BYTES, PACKET_BITS};
 use nat64_layout::regs::{DumpAddrHigh, DumpAddrLow, DumpDoneHigh, DumpDoneLow, DumpFirst, DumpGo};
@@ -72,19 +72,28 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     done_low: Reg<Bits<32>>,
     done_high: Reg<Bits<32>>,
     first: Reg<Bits<17>>,
-    /// 0 idle, 1 clip the count, 2 fetch an entry, 3 write it, 4 write the sequence.
-    state: Reg<Bits<3>>,
+    /// A copy runs; one of the next three is set then: clip the count, fetch an entry, write words.
+    running: Reg<Bit>,
+    clipping: Reg<Bit>,
+    fetching: Reg<Bit>,
+    writing: Reg<Bit>,
+    /// What is written is the sequence.
+    ending: Reg<Bit>,
+    /// First clock of the writing of an entry: the next one's turn comes.
+    advance: Reg<Bit>,
     target: Reg<Wide<64>>,
     done_at: Reg<Wide<64>>,
     index: Reg<Bits<17>>,
     left: Reg<Bits<18>>,
-    /// `left` is 0; looked at in state 2.
+    /// `left` is 0; looked at while fetching.
     none: Reg<Bit>,
     sequence: Reg<Bits<8>>,
     kind: Reg<Bits<2>>,
     /// The words of an entry, the first one lowest.
     words: Reg<Wide<PEEK_BITS>>,
     beat: Reg<Bits<3>>,
+    /// `beat` is the last one.
+    at_last: Reg<Bit>,
     last: Reg<Bits<3>>,
     need_peek: Reg<Bit>,
     need0: Reg<Bit>,
@@ -93,8 +102,6 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     coming1: Reg<Bit>,
     here0: Reg<Bit>,
     here1: Reg<Bit>,
-    entry0: Reg<SideWord>,
-    entry1: Reg<SideWord>,
     have0: Reg<Bit>,
     have1: Reg<Bit>,
     finished: Reg<Bit>,
@@ -105,8 +112,11 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     beyond: Signal<Local, Bit>,
     ticks: Signal<Local, Wide<18>>,
     hit: Signal<Local, Hit>,
-    lower: Signal<Local, Wide<PEEK_BITS>>,
-    upper: Signal<Local, Wide<PEEK_BITS>>,
+    present: Signal<Local, Wide<PEEK_BITS>>,
+    side_word: Signal<Local, SideWord>,
+    arrived: Signal<Local, Bit>,
+    step: Signal<Local, Bit>,
+    next_beat: Signal<Local, Bits<3>>,
     fetched: Signal<Local, Bit>,
     entries: Signal<Local, Bits<18>>,
     words_by: Signal<Local, Bits<9>>,
@@ -121,6 +131,9 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     records: Constant<Bits<18>>,
     buckets: Constant<Bits<18>>,
     stash: Constant<Bits<18>>,
+    /// The bits of an entry that the other side's word has.
+    not_side0: Constant<Wide<PEEK_BITS>>,
+    not_side1: Constant<Wide<PEEK_BITS>>,
     last_word: [Constant<Bits<3>>; 4],
     _quiet: Quiet,
 }
@@ -132,6 +145,9 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
         assert!((1..=16).contains(&RECORD_LOG2) && (1..=16).contains(&BUCKET_LOG2));
         assert!(DumpKind::Records.words() * 64 >= RECORD_BITS && DumpKind::ALL.iter().all(|kind| kind.words() <= 8));
         let at = |x: u32| Constant::new(u64::from(x).into());
+        // words 0 and 1 are the pairs of stamps and packets, 2 and 3 the bytes of one direction each
+        let bits = |n: usize, at: usize| Wide::<PEEK_BITS>::from((1u64 << n) - 1) << at as u64;
+        let side = |i: usize| bits(18, 32 * i) | bits(32, 64 + 32 * i) | bits(40, 128 + 64 * i);
         Self {
             clock: Default::default(),
             time_ns: Default::default(),
@@ -157,7 +173,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             done_low: Default::default(),
             done_high: Default::default(),
             first: Default::default(),
-            state: Default::default(),
+            running: Default::default(),
+            clipping: Default::default(),
+            fetching: Default::default(),
+            writing: Default::default(),
+            ending: Default::default(),
+            advance: Default::default(),
             target: Default::default(),
             done_at: Default::default(),
             index: Default::default(),
@@ -167,6 +188,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             kind: Default::default(),
             words: Default::default(),
             beat: Default::default(),
+            at_last: Default::default(),
             last: Default::default(),
             need_peek: Default::default(),
             need0: Default::default(),
@@ -175,8 +197,6 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             here1: Default::default(),
             coming0: Default::default(),
             coming1: Default::default(),
-            entry0: Default::default(),
-            entry1: Default::default(),
             have0: Default::default(),
             have1: Default::default(),
             finished: Default::default(),
@@ -187,8 +207,11 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             beyond: Default::default(),
             ticks: Default::default(),
             hit: Default::default(),
-            lower: Default::default(),
-            upper: Default::default(),
+            present: Default::default(),
+            side_word: Default::default(),
+            arrived: Default::default(),
+            step: Default::default(),
+            next_beat: Default::default(),
             fetched: Default::default(),
             entries: Default::default(),
             words_by: Default::default(),
@@ -203,6 +226,8 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             records: Constant::new((1u64 << RECORD_LOG2).into()),
             buckets: Constant::new((1u64 << BUCKET_LOG2).into()),
             stash: Constant::new((STASH as u64).into()),
+            not_side0: Constant::new(!side(0)),
+            not_side1: Constant::new(!side(1)),
             last_word: DumpKind::ALL.map(|kind| Constant::new((kind.words() as u64 - 1).into())),
             _quiet: Default::default(),
         }
@@ -213,11 +238,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(
-            self, clock, addr_low, addr_high, done_low, done_high, first, state, target, done_at, index, left, none
+            self, clock, addr_low, addr_high, done_low, done_high, first, running, clipping, fetching, writing, ending,
+            advance, target, done_at, index, left, none
         );
         dff_setup!(
-            self, clock, sequence, kind, words, beat, last, need_peek, need0, need1, coming0, coming1, here0, here1,
-            entry0, entry1, have0, have1, finished
+            self, clock, sequence, kind, words, beat, at_last, last, need_peek, need0, need1, coming0, coming1, here0,
+            here1, have0, have1, finished
         );
         clock!(self, clock, side0, side1);
         // hits and clears
@@ -254,17 +280,21 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
             if self.offset.val() == self.at_first.val() {
                 self.first.d.next = bit_cast::<17, 32>(self.data.val());
             }
-            if (self.offset.val() == self.at_go.val()) & (self.state.q.val() == 0) {
-                self.state.d.next = 1.into();
-                self.index.d.next = self.first.q.val();
-                self.left.d.next = bit_cast::<18, 17>(self.asked.val());
-                self.sequence.d.next = bit_cast::<8, 32>(self.data.val() >> 24);
-                self.kind.d.next = bit_cast::<2, 32>(self.data.val() >> 17);
-                self.target.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_high.q.val())) << 32)
-                    | bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_low.q.val()));
-                self.done_at.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_high.q.val())) << 32)
-                    | bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_low.q.val()));
+            if (self.offset.val() == self.at_go.val()) & (!self.running.q.val()) {
+                self.running.d.next = true;
+                self.clipping.d.next = true;
             }
+        }
+        // an idle engine follows the registers, so that only the start of a copy waits for what the write's address is
+        if !self.running.q.val() {
+            self.index.d.next = self.first.q.val();
+            self.left.d.next = bit_cast::<18, 17>(self.asked.val());
+            self.sequence.d.next = bit_cast::<8, 32>(self.data.val() >> 24);
+            self.kind.d.next = bit_cast::<2, 32>(self.data.val() >> 17);
+            self.target.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_high.q.val())) << 32)
+                | bit_cast_wide::<64, 32>(bits_wide::<32>(self.addr_low.q.val()));
+            self.done_at.d.next = (bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_high.q.val())) << 32)
+                | bit_cast_wide::<64, 32>(bits_wide::<32>(self.done_low.q.val()));
         }
         // how many there are
         self.entries.next = self.records.val();
@@ -276,14 +306,9 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         }
         self.room.next = self.entries.val() - bit_cast::<18, 17>(self.index.q.val());
         self.beyond.next = bit_cast::<18, 17>(self.index.q.val()) >= self.entries.val();
-        if self.state.q.val() == 1 {
-            self.state.d.next = 2.into();
-            self.need0.d.next = true;
-            self.need1.d.next = true;
-            self.need_peek.d.next = true;
-            self.have0.d.next = false;
-            self.have1.d.next = false;
-            self.beat.d.next = 0.into();
+        if self.clipping.q.val() {
+            self.clipping.d.next = false;
+            self.fetching.d.next = true;
             self.last.d.next = self.last_word[0].val();
             if self.kind.q.val() == 1 {
                 self.last.d.next = self.last_word[1].val();
@@ -301,10 +326,24 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
                 self.left.d.next = self.room.val();
             }
         }
+        // the next entry's turn comes when the words of this one are there, not when the last of them is taken: `mw_ready` is late
+        self.advance.d.next = false;
+        if self.advance.q.val() {
+            self.index.d.next = self.index.q.val() + 1;
+            self.left.d.next = self.left.q.val() - 1;
+            self.none.d.next = self.left.q.val() == 1;
+        }
+        if self.clipping.q.val() | self.advance.q.val() {
+            self.need_peek.d.next = true;
+            self.need0.d.next = true;
+            self.need1.d.next = true;
+            self.have0.d.next = false;
+            self.have1.d.next = false;
+        }
         // fetch both directions of an entry
         self.side0.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
         self.side1.read_index.next = bit_cast::<RECORD_LOG2, 17>(self.index.q.val());
-        self.fetched.next = (self.state.q.val() == 2) & !self.none.q.val();
+        self.fetched.next = self.fetching.q.val() & !self.none.q.val();
         self.side0.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need0.q.val();
         self.side1.read.next = self.fetched.val() & (self.kind.q.val() == 0) & self.need1.q.val();
         self.peek.next.record = self.fetched.val() & (self.kind.q.val() == 1) & self.need_peek.q.val();
@@ -324,70 +363,72 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         if self.side1.taken.val() {
             self.need1.d.next = false;
         }
+        // the words of an entry; bits that mean nothing stay as the idle engine leaves them
+        self.present.next = self.words.q.val();
+        self.side_word.next = self.side0.word.val();
         if self.here0.q.val() {
-            self.entry0.d.next = self.side0.word.val();
             self.have0.d.next = true;
+            self.present.next = (self.present.val() & self.not_side0.val())
+                | bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.side_word.val().stamp))
+                | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.side_word.val().packets)) << 64)
+                | (bit_cast_wide::<PEEK_BITS, 40>(self.side_word.val().bytes) << 128);
         }
+        self.side_word.next = self.side1.word.val();
         if self.here1.q.val() {
-            self.entry1.d.next = self.side1.word.val();
             self.have1.d.next = true;
+            self.present.next = (self.present.val() & self.not_side1.val())
+                | (bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.side_word.val().stamp)) << 32)
+                | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.side_word.val().packets)) << 96)
+                | (bit_cast_wide::<PEEK_BITS, 40>(self.side_word.val().bytes) << 192);
         }
-        // words 0 and 1 are the pairs of stamps and packets, 2 and 3 the bytes of one direction each
-        self.lower.next = bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.entry0.q.val().stamp))
-            | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.entry0.q.val().packets)) << 64)
-            | (bit_cast_wide::<PEEK_BITS, 40>(self.entry0.q.val().bytes) << 128);
-        self.upper.next = (bit_cast_wide::<PEEK_BITS, 18>(bits_wide::<18>(self.entry1.q.val().stamp)) << 32)
-            | (bit_cast_wide::<PEEK_BITS, 32>(bits_wide::<32>(self.entry1.q.val().packets)) << 96)
-            | (bit_cast_wide::<PEEK_BITS, 40>(self.entry1.q.val().bytes) << 192);
-        if self.state.q.val() == 2 {
+        if self.peek_done.val() {
+            self.present.next = self.peek_words.val();
+        }
+        if self.fetching.q.val() & self.none.q.val() {
+            self.present.next = bit_cast_wide::<PEEK_BITS, 8>(bits_wide::<8>(self.sequence.q.val()));
+        }
+        if !self.running.q.val() {
+            self.present.next = bits_literal::<PEEK_BITS>(0);
+        }
+        self.words.d.next = self.present.val();
+        // write them; the sequence is an entry of one word
+        self.step.next = self.writing.q.val() & self.mw_ready.val();
+        self.next_beat.next = self.beat.q.val() + 1;
+        if self.step.val() {
+            self.target.d.next = self.target.q.val() + 8;
+            self.beat.d.next = self.next_beat.val();
+            self.at_last.d.next = self.next_beat.val() == self.last.q.val();
+        }
+        self.arrived.next = self.peek_done.val() | (self.have0.q.val() & self.have1.q.val());
+        if self.fetching.q.val() {
+            self.beat.d.next = 0.into();
+            self.at_last.d.next = self.none.q.val() | !self.last.q.val().any();
             if self.none.q.val() {
-                self.state.d.next = 4.into();
-            } else if self.peek_done.val() {
-                self.state.d.next = 3.into();
-                self.words.d.next = self.peek_words.val();
-            } else if self.have0.q.val() & self.have1.q.val() {
-                self.state.d.next = 3.into();
-                self.words.d.next = self.lower.val() | self.upper.val();
+                self.target.d.next = self.done_at.q.val();
+                self.ending.d.next = true;
+            }
+            if self.none.q.val() | self.arrived.val() {
+                self.fetching.d.next = false;
+                self.writing.d.next = true;
+                self.advance.d.next = !self.none.q.val();
             }
         }
-        // write it
-        self.mw_valid.next = (self.state.q.val() == 3) | (self.state.q.val() == 4);
+        self.finished.d.next = false;
+        if self.step.val() & self.at_last.q.val() {
+            self.writing.d.next = false;
+            self.fetching.d.next = !self.ending.q.val();
+            self.running.d.next = !self.ending.q.val();
+            self.ending.d.next = false;
+            self.finished.d.next = self.ending.q.val();
+        }
+        self.mw_valid.next = self.writing.q.val();
         self.mw_addr.next = self.target.q.val();
-        self.mw_first.next = self.beat.q.val() == 0;
-        self.mw_last.next = self.beat.q.val() == self.last.q.val();
+        self.mw_first.next = !self.beat.q.val().any();
+        self.mw_last.next = self.at_last.q.val();
         self.words_by.next = bit_cast::<9, 3>(self.beat.q.val()) << 6;
         self.rest.next = self.words.q.val() >> self.words_by.val();
         self.mw_data.next = self.rest.val().get_bits::<64>(0);
-        if self.state.q.val() == 4 {
-            self.mw_addr.next = self.done_at.q.val();
-            self.mw_data.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.sequence.q.val()));
-            self.mw_first.next = true;
-            self.mw_last.next = true;
-        }
-        self.finished.d.next = false;
-        if self.mw_ready.val() {
-            if self.state.q.val() == 3 {
-                self.target.d.next = self.target.q.val() + 8;
-                self.beat.d.next = self.beat.q.val() + 1;
-                if self.beat.q.val() == self.last.q.val() {
-                    self.beat.d.next = 0.into();
-                    self.need_peek.d.next = true;
-                    self.state.d.next = 2.into();
-                    self.index.d.next = self.index.q.val() + 1;
-                    self.left.d.next = self.left.q.val() - 1;
-                    self.none.d.next = self.left.q.val() == 1;
-                    self.need0.d.next = true;
-                    self.need1.d.next = true;
-                    self.have0.d.next = false;
-                    self.have1.d.next = false;
-                }
-            }
-            if self.state.q.val() == 4 {
-                self.state.d.next = 0.into();
-                self.finished.d.next = true;
-            }
-        }
         self.irq.next = self.finished.q.val();
-        self.busy.next = self.state.q.val() != 0;
+        self.busy.next = self.running.q.val();
     }
 }
