@@ -32,7 +32,7 @@ pub struct Carry {
     pub l4_bytes: Bits<16>,
     /// Bytes of the IP packet sent.
     pub total: Bits<16>,
-    /// IPv4 Identification sent.
+    /// Up to stage 3 the hash bits of the IPv4 Identification, in stage 8 the Identification as sent, 0 between them.
     pub ident: Bits<16>,
     /// DF is set: on arrival, from stage 4 on as sent.
     pub df: Bit,

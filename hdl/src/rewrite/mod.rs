@@ -8,7 +8,11 @@
 //!
 //! Next hops are looked at in stage 9 only, but for whether there is one: so they are in block RAM, which has them a clock later
 //! than the other tables, and that one bit is beside it in distributed RAM. Both are read in the same clock, so a
-//! packet sees one and the same entry of a table that is being written.
+//! packet sees one and the same entry of a table that is being written. A register write is decoded a clock before it
+//! reaches the tables: a packet a clock behind the last word of an entry sees it.
+//!
+//! What the Identification counter does with a packet shows a clock behind the verdict on it, in stage 4, which is early enough
+//! for the packet right behind: the counter moves and is read in the same stage.
 //!
 //! Translation is RFC 7915 sections 4.1 and 5.1 for packets that are no fragments and have neither options nor extension
 //! headers, for TCP, UDP and ICMP echo. Transport checksums are updated by RFC 1624 equation 3.
@@ -68,10 +72,20 @@ pub struct Rewrite {
     prefix_words: Reg<Wide<96>>,
     set_word: Reg<Bits<32>>,
     entry: Signal<Local, Wide<128>>,
-    word: Signal<Local, Bits<2>>,
-    in_hops: Signal<Local, Bit>,
-    in_prefixes: Signal<Local, Bit>,
-    in_sets: Signal<Local, Bit>,
+    // a register write, decoded; the tables and the register of a BAR are too far apart to do it in one clock
+    place: Reg<Bits<8>>,
+    word: Reg<Bits<32>>,
+    in_hops: Reg<Bit>,
+    in_prefixes: Reg<Bit>,
+    in_sets: Reg<Bit>,
+    whole_hop: Reg<Bit>,
+    whole_prefix: Reg<Bit>,
+    whole_set: Reg<Bit>,
+    hit_hops: Signal<Local, Bit>,
+    hit_prefixes: Signal<Local, Bit>,
+    hit_sets: Signal<Local, Bit>,
+    fourth: Signal<Local, Bit>,
+    address: Signal<Local, Bits<16>>,
     hop_page: Constant<Bits<16>>,
     prefix_page: Constant<Bits<16>>,
     set_page: Constant<Bits<16>>,
@@ -107,7 +121,6 @@ pub struct Rewrite {
     narrow3: Reg<Wide<64>>,
     l4_3: Reg<Wide<160>>,
     terms3: Reg<Wide<TERM_BITS>>,
-    counter: Reg<Bits<16>>,
     mtu: Signal<Local, Wide<14>>,
     clear_max: Signal<Local, Wide<16>>,
     verdict: Signal<Local, Bits<2>>,
@@ -128,6 +141,9 @@ pub struct Rewrite {
     icmp: Constant<Bits<2>>,
 
     // stages 4 to 7
+    counter: Reg<Bits<16>>,
+    ident4: Reg<Bits<16>>,
+    ident7: Delay<Bits<16>, 3>,
     sum: Sum,
     carry7: Delay<Carry, 4>,
     addresses7: Delay<Wide<256>, 4>,
@@ -144,10 +160,11 @@ pub struct Rewrite {
     flags: Signal<Local, Bits<16>>,
     protocol: Signal<Local, Bits<16>>,
     ip4a: Reg<Bits<18>>,
-    ip4b: Reg<Bits<18>>,
-    ip4c: Reg<Bits<18>>,
-    ip5: Reg<Bits<20>>,
-    ip6: Reg<Bits<16>>,
+    ip4b: Reg<Bits<17>>,
+    ip4c: Reg<Bits<17>>,
+    ip5a: Reg<Bits<19>>,
+    ip5b: Reg<Bits<18>>,
+    ip6: Reg<Bits<20>>,
     ip7: Reg<Bits<16>>,
     once: Signal<Local, Bits<17>>,
 
@@ -189,10 +206,19 @@ impl Default for Rewrite {
             prefix_words: Default::default(),
             set_word: Default::default(),
             entry: Default::default(),
+            place: Default::default(),
             word: Default::default(),
             in_hops: Default::default(),
             in_prefixes: Default::default(),
             in_sets: Default::default(),
+            whole_hop: Default::default(),
+            whole_prefix: Default::default(),
+            whole_set: Default::default(),
+            hit_hops: Default::default(),
+            hit_prefixes: Default::default(),
+            hit_sets: Default::default(),
+            fourth: Default::default(),
+            address: Default::default(),
             hop_page: Constant::new(u64::from(tables::NEXT_HOP_BASE >> 10).into()),
             prefix_page: Constant::new(u64::from(tables::PREF64_BASE >> 7).into()),
             set_page: Constant::new(u64::from(tables::SERVICE_SET_BASE >> 6).into()),
@@ -223,7 +249,6 @@ impl Default for Rewrite {
             narrow3: Default::default(),
             l4_3: Default::default(),
             terms3: Default::default(),
-            counter: Default::default(),
             mtu: Default::default(),
             clear_max: Default::default(),
             verdict: Default::default(),
@@ -242,6 +267,9 @@ impl Default for Rewrite {
             tcp: protocol(Protocol::Tcp),
             udp: protocol(Protocol::Udp),
             icmp: protocol(Protocol::Icmp),
+            counter: Default::default(),
+            ident4: Default::default(),
+            ident7: Default::default(),
             sum: Default::default(),
             carry7: Default::default(),
             addresses7: Default::default(),
@@ -260,7 +288,8 @@ impl Default for Rewrite {
             ip4a: Default::default(),
             ip4b: Default::default(),
             ip4c: Default::default(),
-            ip5: Default::default(),
+            ip5a: Default::default(),
+            ip5b: Default::default(),
             ip6: Default::default(),
             ip7: Default::default(),
             once: Default::default(),
@@ -286,44 +315,67 @@ impl Default for Rewrite {
 impl Logic for Rewrite {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, hop_words, prefix_words, set_word, counter);
+        dff_setup!(self, clock, hop_words, prefix_words, set_word, counter, ident4);
+        dff_setup!(
+            self,
+            clock,
+            place,
+            word,
+            in_hops,
+            in_prefixes,
+            in_sets,
+            whole_hop,
+            whole_prefix,
+            whole_set
+        );
         dff_setup!(
             self, clock, valid1, carry1, arrived1, l4_1, record1, valid2, carry2, arrived2, l4_2, record2, hop_valid2,
             prefix2, set2, mtu2
         );
         dff_setup!(self, clock, valid3, carry3, addresses3, narrow3, l4_3, terms3, valid4, valid5, valid6, valid7);
-        dff_setup!(self, clock, ip4a, ip4b, ip4c, ip5, ip6, ip7, valid8, carry8, packet8, hop8, valid9, decision9);
-        clock!(self, clock, hops, hops_valid, prefixes, sets, sum, carry7, addresses7, l4_7, hop7);
+        dff_setup!(
+            self, clock, ip4a, ip4b, ip4c, ip5a, ip5b, ip6, ip7, valid8, carry8, packet8, hop8, valid9, decision9
+        );
+        clock!(self, clock, hops, hops_valid, prefixes, sets, sum, ident7, carry7, addresses7, l4_7, hop7);
 
         // tables: words but the last are kept aside, the last one commits the entry
-        self.word.next = bit_cast::<2, 16>(self.write.val().address >> 2);
-        self.in_hops.next = self.write.val().valid & ((self.write.val().address >> 10) == self.hop_page.val());
-        self.in_prefixes.next = self.write.val().valid & ((self.write.val().address >> 7) == self.prefix_page.val());
-        self.in_sets.next = self.write.val().valid & ((self.write.val().address >> 6) == self.set_page.val());
-        if self.in_hops.val() {
+        self.hit_hops.next = self.write.val().valid & ((self.write.val().address >> 10) == self.hop_page.val());
+        self.hit_prefixes.next = self.write.val().valid & ((self.write.val().address >> 7) == self.prefix_page.val());
+        self.hit_sets.next = self.write.val().valid & ((self.write.val().address >> 6) == self.set_page.val());
+        self.address.next = self.write.val().address;
+        self.fourth.next = self.address.val().get_bits::<2>(2) == 3;
+        self.in_hops.d.next = self.hit_hops.val();
+        self.in_prefixes.d.next = self.hit_prefixes.val();
+        self.in_sets.d.next = self.hit_sets.val();
+        self.whole_hop.d.next = self.hit_hops.val() & self.fourth.val();
+        self.whole_prefix.d.next = self.hit_prefixes.val() & self.fourth.val();
+        self.whole_set.d.next = self.hit_sets.val() & self.address.val().get_bit(2);
+        self.place.d.next = bit_cast::<8, 16>(self.write.val().address >> 2);
+        self.word.d.next = self.write.val().data;
+        if self.in_hops.q.val() {
             self.hop_words.d.next =
-                (self.hop_words.q.val() >> 32) | (bit_cast_wide::<96, 32>(bits_wide(self.write.val().data)) << 64);
+                (self.hop_words.q.val() >> 32) | (bit_cast_wide::<96, 32>(bits_wide(self.word.q.val())) << 64);
         }
-        if self.in_prefixes.val() {
+        if self.in_prefixes.q.val() {
             self.prefix_words.d.next =
-                (self.prefix_words.q.val() >> 32) | (bit_cast_wide::<96, 32>(bits_wide(self.write.val().data)) << 64);
+                (self.prefix_words.q.val() >> 32) | (bit_cast_wide::<96, 32>(bits_wide(self.word.q.val())) << 64);
         }
-        if self.in_sets.val() {
-            self.set_word.d.next = self.write.val().data;
+        if self.in_sets.q.val() {
+            self.set_word.d.next = self.word.q.val();
         }
-        self.entry.next = bit_cast_wide::<128, 32>(bits_wide(self.write.val().data)) << 96;
-        self.hops.write.next = self.in_hops.val() & (self.word.val() == 3);
-        self.hops.write_address.next = bit_cast::<6, 16>(self.write.val().address >> 4);
+        self.entry.next = bit_cast_wide::<128, 32>(bits_wide(self.word.q.val())) << 96;
+        self.hops.write.next = self.whole_hop.q.val();
+        self.hops.write_address.next = bit_cast::<6, 8>(self.place.q.val() >> 2);
         self.hops.write_data.next = self.entry.val() | bit_cast_wide::<128, 96>(self.hop_words.q.val());
-        self.hops_valid.write.next = self.in_hops.val() & (self.word.val() == 3);
-        self.hops_valid.write_address.next = bit_cast::<6, 16>(self.write.val().address >> 4);
+        self.hops_valid.write.next = self.whole_hop.q.val();
+        self.hops_valid.write_address.next = bit_cast::<6, 8>(self.place.q.val() >> 2);
         self.hops_valid.write_data.next = self.entry.val().get_bit(127);
-        self.prefixes.write.next = self.in_prefixes.val() & (self.word.val() == 3);
-        self.prefixes.write_address.next = bit_cast::<3, 16>(self.write.val().address >> 4);
+        self.prefixes.write.next = self.whole_prefix.q.val();
+        self.prefixes.write_address.next = bit_cast::<3, 8>(self.place.q.val() >> 2);
         self.prefixes.write_data.next = self.entry.val() | bit_cast_wide::<128, 96>(self.prefix_words.q.val());
-        self.sets.write.next = self.in_sets.val() & ((self.word.val() & 1) == 1);
-        self.sets.write_address.next = bit_cast::<3, 16>(self.write.val().address >> 3);
-        self.sets.write_data.next = (bit_cast_wide::<64, 32>(bits_wide(self.write.val().data)) << 32)
+        self.sets.write.next = self.whole_set.q.val();
+        self.sets.write_address.next = bit_cast::<3, 8>(self.place.q.val() >> 1);
+        self.sets.write_data.next = (bit_cast_wide::<64, 32>(bits_wide(self.word.q.val())) << 32)
             | bit_cast_wide::<64, 32>(bits_wide(self.set_word.q.val()));
 
         // stage 1: take the packet
@@ -435,13 +487,6 @@ impl Logic for Rewrite {
             self.carry3.d.next.reason = self.reason.val();
             self.carry3.d.next.zeros = self.select.zeros.val();
             self.carry3.d.next.df = !self.clear.val();
-            self.carry3.d.next.ident = 0.into();
-            if self.clear.val() {
-                self.carry3.d.next.ident = self.counter.q.val() + self.carry2.q.val().ident;
-                if self.carry2.q.val().six & (self.verdict.val() == self.kind_translate.val()) {
-                    self.counter.d.next = self.counter.q.val() + 1;
-                }
-            }
             self.addresses3.d.next = self.select.addresses.val();
             self.narrow3.d.next = self.select.narrow.val();
             self.l4_3.d.next = self.select.new_l4.val();
@@ -451,6 +496,16 @@ impl Logic for Rewrite {
         // stages 4 to 7: sums
         self.sum.terms.next = self.terms3.q.val();
         self.carry7.d.next = self.carry3.q.val();
+        self.carry7.d.next.ident = 0.into();
+        // Identification: the counter and the packet's hash bits, and a packet that gets one takes the counter on
+        self.ident4.d.next = 0.into();
+        if !self.carry3.q.val().df {
+            self.ident4.d.next = self.counter.q.val() + self.carry3.q.val().ident;
+            if self.valid3.q.val() & self.carry3.q.val().six & (self.carry3.q.val().kind == self.kind_translate.val()) {
+                self.counter.d.next = self.counter.q.val() + 1;
+            }
+        }
+        self.ident7.d.next = self.ident4.q.val();
         self.addresses7.d.next = self.addresses3.q.val();
         self.l4_7.d.next = self.l4_3.q.val();
         // the block RAM's word comes with the registers of stage 3
@@ -480,21 +535,20 @@ impl Logic for Rewrite {
         self.ip4a.d.next = bit_cast::<18, 16>(self.flags.val())
             + bit_cast::<18, 16>(self.protocol.val())
             + bit_cast::<18, 16>(self.carry3.q.val().total);
-        self.ip4b.d.next = bit_cast::<18, 16>(self.carry3.q.val().ident)
-            + bit_cast::<18, 16>(bits_narrow(self.w0.val()))
-            + bit_cast::<18, 16>(bits_narrow(self.w1.val()));
+        self.ip4b.d.next =
+            bit_cast::<17, 16>(bits_narrow(self.w0.val())) + bit_cast::<17, 16>(bits_narrow(self.w1.val()));
         self.ip4c.d.next =
-            bit_cast::<18, 16>(bits_narrow(self.w2.val())) + bit_cast::<18, 16>(bits_narrow(self.w3.val()));
-        self.ip5.d.next = bit_cast::<20, 18>(self.ip4a.q.val())
-            + bit_cast::<20, 18>(self.ip4b.q.val())
-            + bit_cast::<20, 18>(self.ip4c.q.val());
-        self.once.next = bit_cast::<17, 16>(self.ip5.q.val().get_bits::<16>(0))
-            + bit_cast::<17, 4>(self.ip5.q.val().get_bits::<4>(16));
-        self.ip6.d.next = self.once.val().get_bits::<16>(0) + bit_cast::<16, 1>(self.once.val().get_bits::<1>(16));
-        self.ip7.d.next = self.ip6.q.val();
+            bit_cast::<17, 16>(bits_narrow(self.w2.val())) + bit_cast::<17, 16>(bits_narrow(self.w3.val()));
+        self.ip5a.d.next = bit_cast::<19, 18>(self.ip4a.q.val()) + bit_cast::<19, 17>(self.ip4c.q.val());
+        self.ip5b.d.next = bit_cast::<18, 17>(self.ip4b.q.val()) + bit_cast::<18, 16>(self.ident4.q.val());
+        self.ip6.d.next = bit_cast::<20, 19>(self.ip5a.q.val()) + bit_cast::<20, 18>(self.ip5b.q.val());
+        self.once.next = bit_cast::<17, 16>(self.ip6.q.val().get_bits::<16>(0))
+            + bit_cast::<17, 4>(self.ip6.q.val().get_bits::<4>(16));
+        self.ip7.d.next = self.once.val().get_bits::<16>(0) + bit_cast::<16, 1>(self.once.val().get_bits::<1>(16));
 
         // stage 8: headers of the packet
         self.packet.carry.next = self.carry7.q.val();
+        self.packet.carry.next.ident = self.ident7.q.val();
         self.packet.addresses.next = self.addresses7.q.val();
         self.packet.l4.next = self.l4_7.q.val();
         self.packet.sum.next = self.sum.sum.val();

@@ -546,7 +546,7 @@ fn a_next_hop_that_is_written_is_seen_whole() {
     };
     let at = found.record.get_bits::<6>(if phv.six { 15 } else { 9 }).low() as u32;
     let address = tables::NEXT_HOP_BASE + at * tables::NEXT_HOP_STRIDE;
-    // entries by the clock of their last word
+    // entries by the first clock whose packet sees them
     let mut entries: VecDeque<(u64, [u32; 4])> = VecDeque::new();
     let (mut words, mut pause) = (Vec::new(), 0);
     let (mut translated, mut none) = (0, 0);
@@ -566,7 +566,8 @@ fn a_next_hop_that_is_written_is_seen_whole() {
             let mut entry = hop.to_words();
             entry[3] &= !(u32::from(rng.random::<bool>()) << 31);
             words = entry.to_vec();
-            entries.push_back((clock + 3, entry));
+            // the last word reaches the table a clock late
+            entries.push_back((clock + 4, entry));
             pause = rng.random_range(0..4);
         }
         if words.is_empty() {
