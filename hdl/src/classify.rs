@@ -2,15 +2,18 @@
 //!
 //! | stage | what it does |
 //! |---|---|
-//! | 1 | compares the packet with every entry of every table |
-//! | 2 | first unit that matches; prefixes and terms that match |
-//! | 3 | keeps what belongs to the unit's service set |
+//! | 1 | compares the packet with every unit, prefix and term |
+//! | 2 | first match of either half of the units; prefixes and terms that match |
+//! | 3 | the unit; keeps what belongs to its service set |
 //! | 4 | first prefix |
 //! | 5 | the server's address out of the destination (RFC 6052 section 2.2); terms that apply to the prefix |
-//! | 6 | first term; whether the server's address is a pool address |
+//! | 6 | first term; pools that have the server's address or, in IPv4, the destination, and pools of the service set |
 //! | 7 | fate, reason, key |
 //!
-//! What a later stage needs of an entry travels with the packet, so a packet never sees half of a new entry.
+//! What a later stage needs of an entry travels with the packet, so a packet never sees half of a new entry. Pools are looked at
+//! in stage 6 alone, for both families by the same comparators.
+//!
+//! The first of several is picked in fours, and then one of those: a carry chain over all of them is too slow.
 //!
 //! In the order of `nat64_layout::reason`: a packet of no unit, or of a family its unit does not take, gets the port's
 //! policy whatever parse said (but `NotIp` stays `NotIp`); then come parse's reasons; then the policy for a packet
@@ -68,7 +71,6 @@ pub struct Classify {
     unit_key: Signal<Local, Wide<28>>,
     source: Signal<Local, Wide<128>>,
     destination: Signal<Local, Wide<128>>,
-    destination4: Signal<Local, Bits<32>>,
     differs_high: Signal<Local, Wide<64>>,
     differs_low: Signal<Local, Wide<64>>,
     units: Signal<Local, Bits<16>>,
@@ -80,9 +82,6 @@ pub struct Classify {
     same5: Signal<Local, Bits<8>>,
     high: Signal<Local, Bits<8>>,
     low: Signal<Local, Bits<8>>,
-    pools: Signal<Local, Bits<8>>,
-    pool_low: Signal<Local, Wide<32>>,
-    pool_high: Signal<Local, Wide<32>>,
     units1: Reg<Bits<16>>,
     unit_info1: Reg<Wide<80>>,
     same10: Reg<Bits<8>>,
@@ -96,23 +95,25 @@ pub struct Classify {
     high1: Reg<Bits<8>>,
     low1: Reg<Bits<8>>,
     term_info1: Reg<Wide<104>>,
-    pools1: Reg<Bits<8>>,
-    pool_set1: Reg<Wide<24>>,
     // stage 2
-    first16: Signal<Local, Bits<16>>,
+    unit_any: [Signal<Local, Bit>; 4],
+    unit_at: [Signal<Local, Bits<2>>; 4],
+    unit_info: [Signal<Local, Wide<5>>; 4],
     index: Signal<Local, Bits<4>>,
     info: Signal<Local, Wide<5>>,
     length: Signal<Local, Wide<3>>,
     length_code: Signal<Local, Bits<3>>,
     prefs: Signal<Local, Bits<8>>,
+    /// Of units 0 to 7.
     unit2: Reg<UnitMatch>,
+    /// Of units 8 to 15.
+    upper2: Reg<UnitMatch>,
     prefs2: Reg<Bits<8>>,
     pref_info2: Reg<Wide<48>>,
     terms2: Reg<Bits<8>>,
     term_info2: Reg<Wide<104>>,
-    pools2: Reg<Bits<8>>,
-    pool_set2: Reg<Wide<24>>,
     // stage 3
+    unit: Signal<Local, UnitMatch>,
     set: Signal<Local, Wide<3>>,
     of_set: Signal<Local, Bits<8>>,
     unit3: Reg<UnitMatch>,
@@ -120,9 +121,13 @@ pub struct Classify {
     pref_info3: Reg<Wide<48>>,
     terms3: Reg<Bits<8>>,
     term_info3: Reg<Wide<104>>,
-    pool3: Reg<Bit>,
     // stage 4
     first8: Signal<Local, Bits<8>>,
+    pref_any: [Signal<Local, Bit>; 2],
+    pref_at: [Signal<Local, Bits<3>>; 2],
+    pref_code: [Signal<Local, Wide<3>>; 2],
+    /// The packets of the stages before are IPv6.
+    sixes: Reg<Bits<3>>,
     pref_index: Signal<Local, Bits<3>>,
     code: Signal<Local, Wide<3>>,
     unit4: Reg<UnitMatch>,
@@ -131,7 +136,6 @@ pub struct Classify {
     code4: Reg<Bits<3>>,
     terms4: Reg<Bits<8>>,
     term_info4: Reg<Wide<104>>,
-    pool4: Reg<Bit>,
     // stage 5
     server: Signal<Local, Wide<32>>,
     applies: Signal<Local, Wide<8>>,
@@ -141,20 +145,25 @@ pub struct Classify {
     server5: Reg<Bits<32>>,
     terms5: Reg<Bits<8>>,
     term_info5: Reg<Wide<104>>,
-    pool5: Reg<Bit>,
     // stage 6
+    term_any: [Signal<Local, Bit>; 2],
+    term_action: [Signal<Local, Wide<2>>; 2],
     action: Signal<Local, Wide<2>>,
-    hairpin: Signal<Local, Bit>,
-    own_low: Signal<Local, Wide<32>>,
-    own_high: Signal<Local, Wide<32>>,
+    pool_low: Signal<Local, Wide<32>>,
+    pool_high: Signal<Local, Wide<32>>,
+    pools: Signal<Local, Bits<8>>,
+    own: Signal<Local, Bits<8>>,
     unit6: Reg<UnitMatch>,
     pref_index6: Reg<Bits<3>>,
     server6: Reg<Bits<32>>,
     action6: Reg<Bits<2>>,
-    hairpin6: Reg<Bit>,
-    pool6: Reg<Bit>,
+    /// Pools that have the address.
+    pools6: Reg<Bits<8>>,
+    /// Pools of the unit's service set.
+    own6: Reg<Bits<8>>,
     // stage 7
     packet: Signal<Local, Phv>,
+    shared: Signal<Local, Bits<8>>,
     policies: Signal<Local, Bits<8>>,
     policy: Signal<Local, Bits<2>>,
     accepted: Signal<Local, Bit>,
@@ -193,14 +202,14 @@ impl Default for Classify {
         assert_eq!(PREFIX_LENGTHS, [32, 40, 48, 56, 64, 96]);
         with_constants!(
             clock valid phv write out_valid out_phv out_key tables present carry carry_destination unit_key source
-            destination destination4 differs_high differs_low units same0 same1 same2 same3 same4 same5 high low
-            pools pool_low pool_high units1 unit_info1 same10 same11 same12 same13 same14 same15 pref_valid1 pref_info1 high1 low1
-            term_info1 pools1 pool_set1 first16 index info length length_code prefs unit2 prefs2 pref_info2 terms2
-            term_info2 pools2 pool_set2 set of_set unit3 prefs3 pref_info3 terms3 term_info3 pool3 first8 pref_index
-            code unit4 pref4 pref_index4 code4 terms4 term_info4 pool4 server applies terms unit5 pref_index5 server5
-            terms5 term_info5 pool5 action hairpin own_low own_high unit6 pref_index6 server6 action6 hairpin6 pool6 packet
-            policies policy accepted decided by_policy not_checked fate reason l4 first_port second_port identifier
-            packet_source source4 phv7 key7 _quiet;
+            destination differs_high differs_low units same0 same1 same2 same3 same4 same5 high low pools
+            pool_low pool_high units1 unit_info1 same10 same11 same12 same13 same14 same15 pref_valid1 pref_info1 high1
+            low1 term_info1 index info length length_code prefs prefs2 pref_info2 terms2 term_info2 set of_set unit3
+            prefs3 pref_info3 terms3 term_info3 pref_index code unit4 pref4 pref_index4 code4 terms4 term_info4 server
+            applies terms unit5 pref_index5 server5 terms5 term_info5 unit6 pref_index6 server6 action6 policies policy
+            accepted decided by_policy not_checked fate reason l4 first_port second_port identifier packet_source
+            source4 phv7 key7 _quiet unit2 first8 packet action unit_any unit_at unit_info upper2 unit pref_any pref_at
+            pref_code sixes term_any term_action own pools6 own6 shared;
             fate_lookup = FATE_LOOKUP,
             fate_forward = FATE_FORWARD,
             fate_reason = FATE_REASON,
@@ -223,21 +232,11 @@ impl Logic for Classify {
     fn update(&mut self) {
         clock!(self, clock, tables, carry, carry_destination);
         dff_setup!(self, clock, present, units1, unit_info1, same10, same11, same12, same13, same14, same15);
-        dff_setup!(
-            self,
-            clock,
-            pref_valid1,
-            pref_info1,
-            high1,
-            low1,
-            term_info1,
-            pools1,
-            pool_set1
-        );
-        dff_setup!(self, clock, unit2, prefs2, pref_info2, terms2, term_info2, pools2, pool_set2);
-        dff_setup!(self, clock, unit3, prefs3, pref_info3, terms3, term_info3, pool3);
-        dff_setup!(self, clock, unit4, pref4, pref_index4, code4, terms4, term_info4, pool4);
-        dff_setup!(self, clock, unit5, pref_index5, server5, terms5, term_info5, pool5);
+        dff_setup!(self, clock, pref_valid1, pref_info1, high1, low1, term_info1);
+        dff_setup!(self, clock, unit2, upper2, prefs2, pref_info2, terms2, term_info2);
+        dff_setup!(self, clock, unit3, prefs3, pref_info3, terms3, term_info3);
+        dff_setup!(self, clock, sixes, unit4, pref4, pref_index4, code4, terms4, term_info4);
+        dff_setup!(self, clock, unit5, pref_index5, server5, terms5, term_info5);
         dff_setup!(
             self,
             clock,
@@ -245,8 +244,8 @@ impl Logic for Classify {
             pref_index6,
             server6,
             action6,
-            hairpin6,
-            pool6,
+            pools6,
+            own6,
             phv7,
             key7
         );
@@ -257,7 +256,6 @@ impl Logic for Classify {
         self.source.next = self.phv.val().source;
         self.destination.next = self.phv.val().destination;
         self.carry_destination.d.next = self.destination.val();
-        self.destination4.next = bits_narrow(self.destination.val().get_bits::<32>(0));
         self.unit_key.next = bits_literal::<28>(0);
         self.units.next = 0.into();
         self.same0.next = 0.into();
@@ -268,9 +266,6 @@ impl Logic for Classify {
         self.same5.next = 0.into();
         self.high.next = 0.into();
         self.low.next = 0.into();
-        self.pools.next = 0.into();
-        self.pool_low.next = bits_literal::<32>(0);
-        self.pool_high.next = bits_literal::<32>(0);
         self.differs_high.next = bits_literal::<64>(0);
         self.differs_low.next = bits_literal::<64>(0);
         if self.valid.val() {
@@ -322,14 +317,6 @@ impl Logic for Classify {
                     self.tables.term_valid.val().get_bit(k) & !self.differs_high.val().any(),
                 );
                 self.low.next = self.low.val().replace_bit(k, !self.differs_low.val().any());
-                self.pool_low.next = self.tables.pool_low.val().get_bits::<32>(k * 32);
-                self.pool_high.next = self.tables.pool_high.val().get_bits::<32>(k * 32);
-                self.pools.next = self.pools.val().replace_bit(
-                    k,
-                    self.tables.pool_valid.val().get_bit(k)
-                        & (bits_narrow(self.pool_low.val()) <= self.destination4.val())
-                        & (bits_narrow(self.pool_high.val()) >= self.destination4.val()),
-                );
             }
         }
         self.units1.d.next = self.units.val();
@@ -342,25 +329,40 @@ impl Logic for Classify {
         self.pref_valid1.d.next = self.tables.pref_valid.val();
         self.high1.d.next = self.high.val();
         self.low1.d.next = self.low.val();
-        self.pools1.d.next = self.pools.val();
         self.unit_info1.d.next = self.tables.unit_info.val();
         self.pref_info1.d.next = self.tables.pref_info.val();
         self.term_info1.d.next = self.tables.term_info.val();
-        self.pool_set1.d.next = self.tables.pool_set.val();
+        self.sixes.d.next = (self.sixes.q.val() << 1) | bit_cast::<3, 1>(self.phv.val().six.into());
         // stage 2
-        self.first16.next = !self.units1.q.val();
-        self.first16.next = self.first16.val() + 1;
-        self.first16.next = self.first16.val() & self.units1.q.val();
-        self.index.next = 0.into();
-        self.info.next = bits_literal::<5>(0);
+        for q in 0..4 {
+            self.unit_any[q].next = false;
+            self.unit_at[q].next = 0.into();
+            self.unit_info[q].next = bits_literal::<5>(0);
+        }
         self.prefs.next = 0.into();
         self.length_code.next = 0.into();
         self.length.next = bits_literal::<3>(0);
         if self.present.q.val().get_bit(0) {
-            for k in 0..16 {
-                if self.first16.val().get_bit(k) {
-                    self.index.next = self.index.val() | k.to_bits();
-                    self.info.next = self.info.val() | self.unit_info1.q.val().get_bits::<5>(k * 5);
+            for q in 0..4 {
+                if self.units1.q.val().get_bit(q * 4 + 3) {
+                    self.unit_any[q].next = true;
+                    self.unit_at[q].next = 3.into();
+                    self.unit_info[q].next = self.unit_info1.q.val().get_bits::<5>(q * 20 + 15);
+                }
+                if self.units1.q.val().get_bit(q * 4 + 2) {
+                    self.unit_any[q].next = true;
+                    self.unit_at[q].next = 2.into();
+                    self.unit_info[q].next = self.unit_info1.q.val().get_bits::<5>(q * 20 + 10);
+                }
+                if self.units1.q.val().get_bit(q * 4 + 1) {
+                    self.unit_any[q].next = true;
+                    self.unit_at[q].next = 1.into();
+                    self.unit_info[q].next = self.unit_info1.q.val().get_bits::<5>(q * 20 + 5);
+                }
+                if self.units1.q.val().get_bit(q * 4) {
+                    self.unit_any[q].next = true;
+                    self.unit_at[q].next = 0.into();
+                    self.unit_info[q].next = self.unit_info1.q.val().get_bits::<5>(q * 20);
                 }
             }
             for k in 0..8 {
@@ -378,22 +380,44 @@ impl Logic for Classify {
                 );
             }
         }
-        self.unit2.d.next.valid = self.units1.q.val().any();
+        self.index.next = 0.into();
+        self.info.next = self.unit_info[1].val();
+        if self.unit_any[0].val() {
+            self.index.next = bit_cast::<4, 2>(self.unit_at[0].val());
+            self.info.next = self.unit_info[0].val();
+        } else if self.unit_any[1].val() {
+            self.index.next = bit_cast::<4, 2>(self.unit_at[1].val()) | 4;
+        }
+        self.unit2.d.next.valid = self.unit_any[0].val() | self.unit_any[1].val();
         self.unit2.d.next.index = self.index.val();
         self.unit2.d.next.set = bits_narrow(self.info.val().get_bits::<3>(0));
         self.unit2.d.next.six = self.info.val().get_bit(3);
         self.unit2.d.next.four = self.info.val().get_bit(4);
+        self.index.next = 0.into();
+        self.info.next = self.unit_info[3].val();
+        if self.unit_any[2].val() {
+            self.index.next = bit_cast::<4, 2>(self.unit_at[2].val()) | 8;
+            self.info.next = self.unit_info[2].val();
+        } else if self.unit_any[3].val() {
+            self.index.next = bit_cast::<4, 2>(self.unit_at[3].val()) | 12;
+        }
+        self.upper2.d.next.valid = self.unit_any[2].val() | self.unit_any[3].val();
+        self.upper2.d.next.index = self.index.val();
+        self.upper2.d.next.set = bits_narrow(self.info.val().get_bits::<3>(0));
+        self.upper2.d.next.six = self.info.val().get_bit(3);
+        self.upper2.d.next.four = self.info.val().get_bit(4);
         self.prefs2.d.next = self.prefs.val();
         self.terms2.d.next = self.high1.q.val() & self.low1.q.val();
-        self.pools2.d.next = self.pools1.q.val();
         self.pref_info2.d.next = self.pref_info1.q.val();
         self.term_info2.d.next = self.term_info1.q.val();
-        self.pool_set2.d.next = self.pool_set1.q.val();
         // stage 3
-        self.set.next = bits_wide(self.unit2.q.val().set);
+        self.unit.next = self.upper2.q.val();
+        if self.unit2.q.val().valid {
+            self.unit.next = self.unit2.q.val();
+        }
+        self.set.next = bits_wide(self.unit.val().set);
         self.prefs3.d.next = 0.into();
         self.terms3.d.next = 0.into();
-        self.pool3.d.next = false;
         self.of_set.next = 0.into();
         if self.present.q.val().get_bit(1) {
             for k in 0..8 {
@@ -411,28 +435,50 @@ impl Logic for Classify {
                 );
             }
             self.terms3.d.next = self.of_set.val();
-            for k in 0..8 {
-                self.of_set.next = self.of_set.val().replace_bit(
-                    k,
-                    self.pools2.q.val().get_bit(k) & (self.pool_set2.q.val().get_bits::<3>(k * 3) == self.set.val()),
-                );
-            }
-            self.pool3.d.next = self.of_set.val().any();
         }
-        self.unit3.d.next = self.unit2.q.val();
+        self.unit3.d.next = self.unit.val();
         self.pref_info3.d.next = self.pref_info2.q.val();
         self.term_info3.d.next = self.term_info2.q.val();
         // stage 4
         self.first8.next = !self.prefs3.q.val();
         self.first8.next = self.first8.val() + 1;
         self.first8.next = self.first8.val() & self.prefs3.q.val();
-        self.pref_index.next = 0.into();
-        self.code.next = bits_literal::<3>(0);
-        for k in 0..8 {
-            if self.first8.val().get_bit(k) {
-                self.pref_index.next = self.pref_index.val() | k.to_bits();
-                self.code.next = self.code.val() | self.pref_info3.q.val().get_bits::<3>(k * 6);
+        for q in 0..2 {
+            self.pref_any[q].next = false;
+            self.pref_at[q].next = 0.into();
+            self.pref_code[q].next = bits_literal::<3>(0);
+            if self.prefs3.q.val().get_bit(q * 4 + 3) {
+                self.pref_any[q].next = true;
+                self.pref_at[q].next = 3.into();
+                self.pref_code[q].next = self.pref_info3.q.val().get_bits::<3>(q * 24 + 18);
             }
+            if self.prefs3.q.val().get_bit(q * 4 + 2) {
+                self.pref_any[q].next = true;
+                self.pref_at[q].next = 2.into();
+                self.pref_code[q].next = self.pref_info3.q.val().get_bits::<3>(q * 24 + 12);
+            }
+            if self.prefs3.q.val().get_bit(q * 4 + 1) {
+                self.pref_any[q].next = true;
+                self.pref_at[q].next = 1.into();
+                self.pref_code[q].next = self.pref_info3.q.val().get_bits::<3>(q * 24 + 6);
+            }
+            if self.prefs3.q.val().get_bit(q * 4) {
+                self.pref_any[q].next = true;
+                self.pref_at[q].next = 0.into();
+                self.pref_code[q].next = self.pref_info3.q.val().get_bits::<3>(q * 24);
+            }
+        }
+        self.pref_index.next = 0.into();
+        self.code.next = self.pref_code[1].val();
+        if self.pref_any[0].val() {
+            self.pref_index.next = self.pref_at[0].val();
+            self.code.next = self.pref_code[0].val();
+        } else if self.pref_any[1].val() {
+            self.pref_index.next = self.pref_at[1].val() | 4;
+        }
+        // an IPv4 destination stands where a prefix of 96 bits has the address
+        if !self.sixes.q.val().get_bit(2) {
+            self.code.next = bits_literal::<3>(5);
         }
         self.pref4.d.next = self.first8.val();
         self.pref_index4.d.next = self.pref_index.val();
@@ -440,7 +486,6 @@ impl Logic for Classify {
         self.unit4.d.next = self.unit3.q.val();
         self.terms4.d.next = self.terms3.q.val();
         self.term_info4.d.next = self.term_info3.q.val();
-        self.pool4.d.next = self.pool3.q.val();
         // stage 5: the address lies around octet 8, which is skipped
         self.server.next = self.carry_destination.q.val().get_bits::<32>(0);
         if self.code4.q.val() == 0 {
@@ -478,34 +523,58 @@ impl Logic for Classify {
         self.pref_index5.d.next = self.pref_index4.q.val();
         self.unit5.d.next = self.unit4.q.val();
         self.term_info5.d.next = self.term_info4.q.val();
-        self.pool5.d.next = self.pool4.q.val();
         // stage 6
-        self.first8.next = !self.terms5.q.val();
-        self.first8.next = self.first8.val() + 1;
-        self.first8.next = self.first8.val() & self.terms5.q.val();
-        self.action.next = bits_literal::<2>(0);
-        self.hairpin.next = false;
-        self.own_low.next = bits_literal::<32>(0);
-        self.own_high.next = bits_literal::<32>(0);
+        for q in 0..2 {
+            self.term_any[q].next = false;
+            self.term_action[q].next = bits_literal::<2>(0);
+            if self.terms5.q.val().get_bit(q * 4 + 3) {
+                self.term_any[q].next = true;
+                self.term_action[q].next = self.term_info5.q.val().get_bits::<2>(q * 52 + 50);
+            }
+            if self.terms5.q.val().get_bit(q * 4 + 2) {
+                self.term_any[q].next = true;
+                self.term_action[q].next = self.term_info5.q.val().get_bits::<2>(q * 52 + 37);
+            }
+            if self.terms5.q.val().get_bit(q * 4 + 1) {
+                self.term_any[q].next = true;
+                self.term_action[q].next = self.term_info5.q.val().get_bits::<2>(q * 52 + 24);
+            }
+            if self.terms5.q.val().get_bit(q * 4) {
+                self.term_any[q].next = true;
+                self.term_action[q].next = self.term_info5.q.val().get_bits::<2>(q * 52 + 11);
+            }
+        }
+        self.action.next = self.term_action[1].val();
+        if self.term_any[0].val() {
+            self.action.next = self.term_action[0].val();
+        }
+        self.set.next = bits_wide(self.unit5.q.val().set);
+        self.pools.next = 0.into();
+        self.own.next = 0.into();
+        self.pool_low.next = bits_literal::<32>(0);
+        self.pool_high.next = bits_literal::<32>(0);
         if self.present.q.val().get_bit(4) {
             for k in 0..8 {
-                if self.first8.val().get_bit(k) {
-                    self.action.next = self.action.val() | self.term_info5.q.val().get_bits::<2>(k * 13 + 11);
-                }
-                self.own_low.next = self.tables.pool_low.val().get_bits::<32>(k * 32);
-                self.own_high.next = self.tables.pool_high.val().get_bits::<32>(k * 32);
-                self.hairpin.next = self.hairpin.val()
-                    | (self.tables.pool_valid.val().get_bit(k)
-                        & (bits_narrow(self.own_low.val()) <= self.server5.q.val())
-                        & (bits_narrow(self.own_high.val()) >= self.server5.q.val()));
+                self.pool_low.next = self.tables.pool_low.val().get_bits::<32>(k * 32);
+                self.pool_high.next = self.tables.pool_high.val().get_bits::<32>(k * 32);
+                self.pools.next = self.pools.val().replace_bit(
+                    k,
+                    self.tables.pool_valid.val().get_bit(k)
+                        & (bits_narrow(self.pool_low.val()) <= self.server5.q.val())
+                        & (bits_narrow(self.pool_high.val()) >= self.server5.q.val()),
+                );
+                self.own.next = self
+                    .own
+                    .val()
+                    .replace_bit(k, self.tables.pool_set.val().get_bits::<3>(k * 3) == self.set.val());
             }
         }
         self.action6.d.next = bits_narrow(self.action.val());
-        self.hairpin6.d.next = self.hairpin.val();
+        self.pools6.d.next = self.pools.val();
+        self.own6.d.next = self.own.val();
         self.unit6.d.next = self.unit5.q.val();
         self.pref_index6.d.next = self.pref_index5.q.val();
         self.server6.d.next = self.server5.q.val();
-        self.pool6.d.next = self.pool5.q.val();
         // stage 7: fate
         self.packet.next = self.carry.q.val();
         self.policies.next = self.tables.policy.val();
@@ -513,6 +582,7 @@ impl Logic for Classify {
         if self.packet.val().port {
             self.policy.next = self.policies.val().get_bits::<2>(4);
         }
+        self.shared.next = self.pools6.q.val() & self.own6.q.val();
         self.fate.next = self.packet.val().fate;
         self.reason.next = self.packet.val().reason;
         self.decided.next = self.packet.val().fate == self.fate_reason.val();
@@ -534,7 +604,7 @@ impl Logic for Classify {
                             self.fate.next = self.fate_reason.val();
                             self.reason.next = self.reason_rule_action.val();
                         } else {
-                            if self.hairpin6.q.val() {
+                            if self.pools6.q.val().any() {
                                 self.fate.next = self.fate_reason.val();
                                 self.reason.next = self.reason_hairpin.val();
                             }
@@ -542,7 +612,7 @@ impl Logic for Classify {
                         self.by_policy.next = (self.action6.q.val() != self.action_translate.val())
                             & (self.action6.q.val() != self.action_punt.val());
                     } else {
-                        self.by_policy.next = !self.pool6.q.val();
+                        self.by_policy.next = !self.shared.val().any();
                     }
                 }
             }

@@ -62,6 +62,8 @@ pub struct Tables {
     word: Signal<Local, Bits<32>>,
     kind: Signal<Local, Bits<4>>,
     staged: Reg<Wide<128>>,
+    /// `commit_word` is a word to stage.
+    stage: Reg<Bit>,
     commit: Reg<Bits<4>>,
     commit_index: Reg<Bits<4>>,
     commit_word: Reg<Bits<32>>,
@@ -127,7 +129,7 @@ impl Default for Tables {
             .all(|b| b & 0xfff == 0));
         with_constants!(
             clock write unit_match unit_info unit_valid pref_bits pref_info pref_valid term_high term_low mask_high mask_low
-            term_info term_valid pool_low pool_high pool_set pool_valid policy address word kind staged commit commit_index
+            term_info term_valid pool_low pool_high pool_set pool_valid policy address word kind staged stage commit commit_index
             commit_word commit_mask commits last last_valid slot28 entry28 slot5 entry5 slot96 entry96 slot6 entry6 slot64 term_mask
             entry_high entry_low entry_mask_high entry_mask_low slot13 entry13 slot32 entry_first entry_last slot3 entry3
             units units_info units_valid prefs prefs_info prefs_valid terms_high terms_low terms_mask_high terms_mask_low
@@ -149,6 +151,7 @@ impl Logic for Tables {
             self,
             clock,
             staged,
+            stage,
             commit,
             commit_index,
             commit_word,
@@ -184,37 +187,47 @@ impl Logic for Tables {
         self.commit_word.d.next = self.word.val();
         self.term_mask.next = self.ones.val() >> self.word.val().get_bits::<8>(0);
         self.commit_mask.d.next = !self.term_mask.val();
+        // where the entry's number stands: looked at with `commit` only
+        self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(4));
+        if self.kind.val() == self.unit_table.val() {
+            self.commit_index.d.next = self.address.val().get_bits::<4>(3);
+        }
+        if self.kind.val() == self.term_table.val() {
+            self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(5));
+        }
+        // words are staged a clock later, which is early enough for the one that commits
+        self.stage.d.next = false;
+        if self.stage.q.val() {
+            self.staged.d.next =
+                (self.staged.q.val() << 32) | bit_cast_wide::<128, 32>(bits_wide(self.commit_word.q.val()));
+        }
         if self.write.val().valid {
-            self.staged.d.next = (self.staged.q.val() << 32) | bit_cast_wide::<128, 32>(bits_wide(self.word.val()));
+            self.stage.d.next = true;
             if self.address.val() == self.policy_address.val() {
                 self.policies.d.next = self.word.val().get_bits::<8>(0);
             }
             if (self.kind.val() == self.unit_table.val()) & !self.address.val().get_bits::<5>(7).any() {
-                self.commit_index.d.next = self.address.val().get_bits::<4>(3);
                 if self.address.val().get_bit(2) {
                     self.commit.d.next = 1.into();
-                    self.staged.d.next = self.staged.q.val();
+                    self.stage.d.next = false;
                 }
             }
             if (self.kind.val() == self.pref_table.val()) & !self.address.val().get_bits::<5>(7).any() {
-                self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(4));
                 if self.address.val().get_bits::<2>(2) == 3 {
                     self.commit.d.next = 2.into();
-                    self.staged.d.next = self.staged.q.val();
+                    self.stage.d.next = false;
                 }
             }
             if (self.kind.val() == self.term_table.val()) & !self.address.val().get_bits::<4>(8).any() {
-                self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(5));
                 if self.address.val().get_bits::<3>(2) == 4 {
                     self.commit.d.next = 4.into();
-                    self.staged.d.next = self.staged.q.val();
+                    self.stage.d.next = false;
                 }
             }
             if (self.kind.val() == self.pool_table.val()) & !self.address.val().get_bits::<5>(7).any() {
-                self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(4));
                 if self.address.val().get_bits::<2>(2) == 2 {
                     self.commit.d.next = 8.into();
-                    self.staged.d.next = self.staged.q.val();
+                    self.stage.d.next = false;
                 }
             }
         }

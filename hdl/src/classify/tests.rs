@@ -568,7 +568,7 @@ fn addresses_are_taken_out_at_every_length() {
 #[test]
 fn no_packet_sees_half_an_entry() {
     let mut rng = StdRng::seed_from_u64(6);
-    for table in 0..3 {
+    for table in 0..4 {
         let mut driver = Driver::new(false);
         let unit = Unit {
             port: 0,
@@ -599,6 +599,12 @@ fn no_packet_sees_half_an_entry() {
         match table {
             0 => new.units[0] = Some(other),
             1 => new.pref64s[0] = Some(pref64(0x2001_0db8, 0, 1)),
+            // half of either would take in the packets' addresses with the other's service set
+            2 => {
+                let pool = |service_set, low, high| PoolRange { service_set, low, high };
+                old.pools[0] = Some(pool(0, 0x0102_0300, 0x0102_0303));
+                new.pools[0] = Some(pool(1, 0x0102_0304, 0x0102_0308));
+            }
             _ => new.terms[0] = Some(term(0, 2, TermAction::Punt)),
         }
         driver.write(Policy::OFFSET, 0x22);
@@ -615,14 +621,19 @@ fn no_packet_sees_half_an_entry() {
             writes.extend(words(UNIT_BASE, &config.units[0].unwrap().to_words()));
             writes.extend(words(PREF64_BASE, &config.pref64s[0].unwrap().to_words()));
             writes.extend(words(TERM_BASE, &config.terms[0].unwrap().to_words()));
+            if let Some(pool) = config.pools[0] {
+                writes.extend(words(POOL_BASE, &pool.to_words()));
+            }
             let mut sent = VecDeque::new();
             for clock in 0..40 {
                 let prefix: u128 = if rng.random() { 0x0064_ff9b } else { 0x2001_0db8 };
+                let four = table == 2 && rng.random();
+                let address = 0x0102_0304 - if table == 2 { rng.random_range(0..2) } else { 0 };
                 let phv = Phv {
-                    six: true,
+                    six: !four,
                     protocol: 1u64.into(),
                     source: wide(if rng.random() { 0x2001_0db8 << 96 } else { 0x2002 << 112 }),
-                    destination: wide(prefix << 96 | 0x0102_0304),
+                    destination: wide(if four { address } else { prefix << 96 | address }),
                     ..Phv::default()
                 };
                 driver.bench.uut.phv.next = phv;
