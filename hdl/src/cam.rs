@@ -162,6 +162,10 @@ pub struct SessionCam<
     equal: Signal<Local, Bit>,
     set_address: Signal<Local, Bits<16>>,
     set_unit: Signal<Local, Wide<16>>,
+    // a write of a unit's set, decoded a clock ahead: the register it comes from is far
+    set_write: Reg<Bit>,
+    set_place: Reg<Bits<4>>,
+    set_value: Reg<Bits<3>>,
     unit_base: Constant<Bits<16>>,
     unit_end: Constant<Bits<16>>,
     unit_shift: Constant<Bits<5>>,
@@ -262,6 +266,9 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             equal: Default::default(),
             set_address: Default::default(),
             set_unit: Default::default(),
+            set_write: Default::default(),
+            set_place: Default::default(),
+            set_value: Default::default(),
             unit_base: address(UNIT_BASE),
             unit_end: address(UNIT_BASE + UNIT_STRIDE * UNITS as u32),
             unit_shift: Constant::new(u64::from(UNIT_STRIDE.trailing_zeros()).into()),
@@ -304,7 +311,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             index2,
             index3
         );
-        dff_setup!(self, clock, wanted, same, wanted_six, record3, result, packet);
+        dff_setup!(self, clock, wanted, same, wanted_six, record3, result, packet, set_write, set_place, set_value);
         dff_setup!(
             self,
             clock,
@@ -320,14 +327,16 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
         self.hasher.write.next = self.write.val();
         self.decode.window.next = self.window.val();
         self.set_address.next = self.write.val().address;
-        self.sets.write.next = self.write.val().valid
+        self.set_write.d.next = self.write.val().valid
             & (self.set_address.val() >= self.unit_base.val())
             & (self.set_address.val() < self.unit_end.val())
             & self.set_address.val().get_bit(2);
         self.set_unit.next = bits_wide::<16>(self.set_address.val());
-        self.sets.write_address.next =
-            bits_narrow::<4>(self.set_unit.val().get_bits::<4>(self.unit_shift.val().index()));
-        self.sets.write_data.next = bit_cast::<3, 32>(self.write.val().data);
+        self.set_place.d.next = bits_narrow::<4>(self.set_unit.val().get_bits::<4>(self.unit_shift.val().index()));
+        self.set_value.d.next = bit_cast::<3, 32>(self.write.val().data);
+        self.sets.write.next = self.set_write.q.val();
+        self.sets.write_address.next = self.set_place.q.val();
+        self.sets.write_data.next = self.set_value.q.val();
         self.commit.next.valid = self.decode.record_write.val();
         self.commit.next.index = bit_cast::<17, RECORD_LOG2>(self.decode.record_index.val());
         // key and packet wait in rings

@@ -1,15 +1,16 @@
 //! The keyed hash of the session table: HalfSipHash-1-3 in round units, one round per clock each.
 //!
 //! ```text
-//!  key --> message --> | unit |-->...--> | unit |--> | unit |-->...--> | unit |--+--> high half --+
-//!          and secret    ^  |              ^  |        ^  |      |               |                +--> hash
-//!                        +--+              +--+        +--+      +--> low half --+----------------+
-//!                     WORDS units: rounds 0 to 6    FINAL units: rounds 7 to 12
+//!  key --> message --> | unit |-->...--> | unit |--> || --> | unit |-->...--> | unit |--+--> high half --+
+//!          and secret    ^  |              ^  |              ^  |      |               |                +--> hash
+//!                        +--+              +--+              +--+      +--> low half --+----------------+
+//!                     WORDS units: rounds 0 to 6           FINAL units: rounds 7 to 12
 //! ```
 //!
 //! `nat64_layout::hash` defines the message and the function; the tests compare with it. A round has two 32-bit
 //! additions in series, which is what limits the clock: a unit's register stands before its round, so that the choice between
-//! a new state and the unit's own costs nothing behind the sums. The message moves along with the rounds and loses the word that
+//! a new state and the unit's own costs nothing behind the sums. Where the two kinds of units meet a register (`||`) takes
+//! the state: a new one is then never the end of a round of a unit elsewhere, which was the longest path of the table. The message moves along with the rounds and loses the word that
 //! was used in each of them.
 //!
 //! A unit takes a state through as many rounds as there are for each, and hands it on in the clock of the last one, so that the
@@ -45,8 +46,9 @@ pub use word::{bits_low_word, bits_number, bits_word, bits_word_wide, SipWord};
 const WORD_ROUNDS: usize = 7;
 /// Rounds of the finalization, two halves.
 const FINAL_ROUNDS: usize = TOTAL_ROUNDS - WORD_ROUNDS;
-/// Clocks from `key` to `hash`: the register of the first unit, then the rounds, the last of which ends in the output register.
-pub const LATENCY: usize = TOTAL_ROUNDS + 1;
+/// Clocks from `key` to `hash`: the register of the first unit, then the rounds, the last of which ends in the output register,
+/// and the register between the units for the message and those behind them.
+pub const LATENCY: usize = TOTAL_ROUNDS + 2;
 
 /// Clocks that keys must be apart at least, for a hasher with so many units.
 pub const fn distance(words: usize, last: usize) -> usize {
@@ -286,6 +288,8 @@ pub struct KeyHasher<const WORDS: usize, const FINAL: usize> {
     secret1: Reg<SipWord>,
     mixing: [SipUnit; WORDS],
     ending: [SipUnit; FINAL],
+    /// The state between the last of `mixing` and the first of `ending`.
+    between: Reg<SipState>,
     /// Bit n is set n clocks after a key; bit 0 is not used.
     passed: Reg<Clocks>,
     low: [Reg<SipWord>; 4],
@@ -332,12 +336,14 @@ impl<const WORDS: usize, const FINAL: usize> Default for KeyHasher<WORDS, FINAL>
         assert!((WORDS - 1) * mixing < WORD_ROUNDS && (FINAL - 1) * ending < FINAL_ROUNDS);
         // either a chain of registers carries the low half, or one holds it until the high half is there
         assert!(apart == 1 || apart > FINAL_ROUNDS / 2);
-        // round r is done r + 1 clocks after the key; a state is taken in the clock before
+        // what is number n in the chain of rounds is done n + 1 clocks after the key; a state is taken in the clock before. The
+        // register between the units has a number, too.
+        let last = TOTAL_ROUNDS + 1;
         let clocks = |from: usize, to: usize| Constant::new((from..to).map(|n| 1u64 << n).sum::<u64>().into());
         let first_mixing = |unit: usize| unit * mixing;
-        let first_ending = |unit: usize| WORD_ROUNDS + unit * ending;
+        let first_ending = |unit: usize| WORD_ROUNDS + 1 + unit * ending;
         let run = |first: usize, rounds: usize, end: usize| clocks(first + 1, end.min(first + rounds));
-        let middle = WORD_ROUNDS + FINAL_ROUNDS / 2 - 1;
+        let middle = WORD_ROUNDS + FINAL_ROUNDS / 2;
         let is_middle = |unit: usize| (first_ending(unit)..first_ending(unit) + ending).contains(&middle);
         Self {
             clock: Default::default(),
@@ -350,6 +356,7 @@ impl<const WORDS: usize, const FINAL: usize> Default for KeyHasher<WORDS, FINAL>
             secret1: Default::default(),
             mixing: std::array::from_fn(|_| Default::default()),
             ending: std::array::from_fn(|_| Default::default()),
+            between: Default::default(),
             passed: Default::default(),
             low: Default::default(),
             high: Default::default(),
@@ -368,7 +375,7 @@ impl<const WORDS: usize, const FINAL: usize> Default for KeyHasher<WORDS, FINAL>
             mixing_run: std::array::from_fn(|unit| run(first_mixing(unit), mixing, WORD_ROUNDS)),
             ending_load: std::array::from_fn(|unit| clocks(first_ending(unit), first_ending(unit) + 1)),
             // the last state of all is not needed
-            ending_run: std::array::from_fn(|unit| run(first_ending(unit), ending, TOTAL_ROUNDS)),
+            ending_run: std::array::from_fn(|unit| run(first_ending(unit), ending, last)),
             ending_half: std::array::from_fn(|unit| {
                 let from = middle + 1;
                 clocks(from, from + usize::from(is_middle(unit)))
@@ -376,7 +383,7 @@ impl<const WORDS: usize, const FINAL: usize> Default for KeyHasher<WORDS, FINAL>
             used_up: std::array::from_fn(|unit| Constant::new(first_mixing(unit + 1) + 3 >= WORD_ROUNDS)),
             is_middle: std::array::from_fn(|unit| Constant::new(is_middle(unit))),
             middle_at: Constant::new((middle as u64 + 1).into()),
-            last_at: Constant::new((TOTAL_ROUNDS as u64).into()),
+            last_at: Constant::new((last as u64).into()),
             at_key0: Constant::new(u64::from(HashKey0::OFFSET).into()),
             at_key1: Constant::new(u64::from(HashKey1::OFFSET).into()),
             init1: Constant::new(SipWord(0xee)),
@@ -391,7 +398,7 @@ impl<const WORDS: usize, const FINAL: usize> Default for KeyHasher<WORDS, FINAL>
 impl<const WORDS: usize, const FINAL: usize> Logic for KeyHasher<WORDS, FINAL> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, secret0, secret1, passed, high);
+        dff_setup!(self, clock, secret0, secret1, between, passed, high);
         if self.write.val().valid {
             if self.write.val().address == self.at_key0.val() {
                 self.secret0.d.next = bits_word(self.write.val().data);
@@ -442,6 +449,8 @@ impl<const WORDS: usize, const FINAL: usize> Logic for KeyHasher<WORDS, FINAL> {
         self.state.next.m4 = bits_number(0);
         self.state.next.m5 = bits_number(0);
         self.state.next.m6 = bits_number(0);
+        self.between.d.next = self.state.val();
+        self.state.next = self.between.q.val();
         self.middle.next = bits_number(0);
         self.last.next = bits_number(0);
         for i in 0..FINAL {

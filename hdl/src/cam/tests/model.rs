@@ -46,6 +46,8 @@ pub(super) struct Model {
     pub(super) tags: Vec<u32>,
     pub(super) stash: [[u32; 2]; 16],
     pub(super) sets: [u8; 16],
+    /// The write of a set that takes effect at the end of this clock.
+    pub(super) set: Option<(usize, u8)>,
     pub(super) writes: VecDeque<(u64, u32, u32)>,
     pub(super) flying: VecDeque<Flying>,
 }
@@ -76,6 +78,7 @@ impl Model {
             tags: vec![0; 8 << bucket_log2],
             stash: [[0; 2]; 16],
             sets: [0; 16],
+            set: None,
             writes: VecDeque::new(),
             flying: VecDeque::new(),
         }
@@ -127,7 +130,7 @@ impl Model {
         if due.is_some() {
             self.apply();
         }
-        if let Some((unit, set)) = set {
+        if let Some((unit, set)) = std::mem::replace(&mut self.set, set) {
             self.sets[unit] = set;
         }
         let old = self.flying.front().is_some_and(|f| f.start + ANSWER_AT == self.clock);
