@@ -74,11 +74,17 @@ pub struct Capture<const W: usize, const HB: usize, const LB: usize, const RN: u
     shift: Signal<Local, Bit>,
     head: Reg<Wide<HEADER_BITS>>,
     head_left: Reg<Bits<4>>,
+    /// `head_left` is not 0, and is 1: registers of their own, since each bit of `head` and `tail` waits for them.
+    head_some: Reg<Bit>,
+    head_one: Reg<Bit>,
     head_port: Reg<Bit>,
     tail: Reg<Wide<HEADER_BITS>>,
     tail_left: Reg<Bits<4>>,
+    tail_some: Reg<Bit>,
+    tail_one: Reg<Bit>,
     tail_port: Reg<Bit>,
     busy: Reg<Bit>,
+    head_two: Signal<Local, Bit>,
     complete: Reg<Bit>,
     from_tail: Reg<Bit>,
     // ring and end record
@@ -110,7 +116,7 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Default 
         with_constants!(
             clock valid data count first last port fault ring_write ring_address ring_data written header_valid header
             header_port end_valid end_bytes end_fault idle begins cut cut_by beat part shift head head_left head_port tail
-            tail_left tail_port busy complete from_tail put put_data at bytes bytes_before bytes_here ended ended_fault
+            tail_left tail_port head_some head_one tail_some tail_one head_two busy complete from_tail put put_data at bytes bytes_before bytes_here ended ended_fault
             _quiet;
             ones = !Wide::<W>::default(),
             beat_bytes = beat as u64,
@@ -126,7 +132,20 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, head, head_left, head_port, tail, tail_left, tail_port, busy, complete, from_tail);
-        dff_setup!(self, clock, put, put_data, at, bytes, ended, ended_fault);
+        dff_setup!(
+            self,
+            clock,
+            put,
+            put_data,
+            at,
+            bytes,
+            ended,
+            ended_fault,
+            head_some,
+            head_one,
+            tail_some,
+            tail_one
+        );
         // zeros past the end of the frame
         self.begins.next = self.valid.val() & self.first.val();
         self.cut_by.next = bit_cast::<10, LB>(self.count.val()) << 3;
@@ -144,11 +163,12 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
             self.busy.d.next = !self.last.val();
         }
         // the last shift takes the part of a beat that the window still has room for
-        self.shift.next = self.head_left.q.val().any() & (self.valid.val() | !self.busy.q.val());
+        self.head_two.next = self.head_left.q.val() == 2;
+        self.shift.next = self.head_some.q.val() & (self.valid.val() | !self.busy.q.val());
         self.complete.d.next = false;
         self.from_tail.d.next = false;
         if self.begins.val() | self.shift.val() {
-            if !self.begins.val() & (self.head_left.q.val() == 1) {
+            if !self.begins.val() & self.head_one.q.val() {
                 self.head.d.next =
                     (self.head.q.val() << self.by_part.val()) | bit_cast_wide::<HEADER_BITS, W>(self.part.val());
             } else {
@@ -158,15 +178,19 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
         }
         if self.begins.val() {
             self.head_left.d.next = self.header_left.val();
+            self.head_some.d.next = true;
+            self.head_one.d.next = self.header_left.val() == 1;
             self.head_port.d.next = self.port.val();
         } else {
             if self.shift.val() {
                 self.head_left.d.next = self.head_left.q.val() - 1;
-                self.complete.d.next = self.head_left.q.val() == 1;
+                self.head_some.d.next = !self.head_one.q.val();
+                self.head_one.d.next = self.head_two.val();
+                self.complete.d.next = self.head_one.q.val();
             }
         }
-        if self.begins.val() & self.head_left.q.val().any() {
-            if self.head_left.q.val() == 1 {
+        if self.begins.val() & self.head_some.q.val() {
+            if self.head_one.q.val() {
                 self.tail.d.next = self.head.q.val() << self.by_part.val();
                 self.complete.d.next = true;
                 self.from_tail.d.next = true;
@@ -174,10 +198,12 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
                 self.tail.d.next = self.head.q.val() << self.by_beat.val();
             }
             self.tail_left.d.next = self.head_left.q.val() - 1;
+            self.tail_some.d.next = !self.head_one.q.val();
+            self.tail_one.d.next = self.head_two.val();
             self.tail_port.d.next = self.head_port.q.val();
         } else {
-            if self.tail_left.q.val().any() {
-                if self.tail_left.q.val() == 1 {
+            if self.tail_some.q.val() {
+                if self.tail_one.q.val() {
                     self.tail.d.next = self.tail.q.val() << self.by_part.val();
                     self.complete.d.next = true;
                     self.from_tail.d.next = true;
@@ -185,6 +211,8 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
                     self.tail.d.next = self.tail.q.val() << self.by_beat.val();
                 }
                 self.tail_left.d.next = self.tail_left.q.val() - 1;
+                self.tail_some.d.next = !self.tail_one.q.val();
+                self.tail_one.d.next = self.tail_left.q.val() == 2;
             }
         }
         self.header_valid.next = self.complete.q.val();
@@ -227,8 +255,8 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
         self.end_bytes.next = self.bytes.q.val();
         self.end_fault.next = self.ended_fault.q.val();
         self.idle.next = !self.busy.q.val()
-            & !self.head_left.q.val().any()
-            & !self.tail_left.q.val().any()
+            & !self.head_some.q.val()
+            & !self.tail_some.q.val()
             & !self.complete.q.val()
             & !self.put.q.val();
     }
