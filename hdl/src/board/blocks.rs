@@ -35,6 +35,7 @@ const fn block<B: Block + Default>(name: &'static str) -> TimedBlock {
 
 const RECORDS: usize = nat64_layout::RECORD_LOG2;
 const BUCKETS: usize = nat64_layout::BUCKET_LOG2;
+const TIMEOUT: usize = nat64_layout::pcie::COMPLETION_TIMEOUT_LOG2;
 
 /// Every block that is worth timing alone.
 pub const TIMED_BLOCKS: &[TimedBlock] = &[
@@ -50,5 +51,20 @@ pub const TIMED_BLOCKS: &[TimedBlock] = &[
     block::<crate::inject::Inject<64, 3>>("inject"),
     block::<crate::counters::Counters>("counters"),
     block::<crate::activity::Activity<RECORDS, BUCKETS>>("activity"),
-    block::<crate::pcie::layer::Layer<BUCKETS, { nat64_layout::pcie::COMPLETION_TIMEOUT_LOG2 }>>("pcie"),
+    block::<crate::pcie::layer::Layer<BUCKETS, TIMEOUT>>("pcie"),
+    block::<crate::pcie::unpack::Unpack>("pcie-unpack"),
+    block::<crate::pcie::receive::Receive>("pcie-receive"),
+    block::<crate::pcie::access::Access>("pcie-access"),
+    block::<crate::pcie::post::Post>("pcie-post"),
+    block::<crate::pcie::fetch::Fetch<TIMEOUT>>("pcie-fetch"),
+    block::<crate::pcie::msix::Msix>("pcie-msix"),
+    block::<crate::pcie::state::State>("pcie-state"),
+    block::<crate::pcie::clear::Clear<BUCKETS>>("pcie-clear"),
+    block::<crate::pcie::transmit::Transmit>("pcie-transmit"),
+    block::<crate::serial::receive::SerialReceive>("serial-receive"),
+    block::<crate::serial::transmit::SerialTransmit<22>>("serial-transmit"),
+    block::<crate::mac::receive::Receive>("mac-receive"),
+    block::<crate::mac::transmit::Transmit>("mac-transmit"),
+    block::<crate::mac::store::Store<64, 3, 11, 12>>("mac-store"),
+    block::<crate::mac::state::State>("mac-state"),
 ];
