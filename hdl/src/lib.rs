@@ -39,6 +39,7 @@ pub mod punt;
 pub mod rewrite;
 pub mod serial;
 pub mod testkit;
+pub mod totals;
 pub mod types;
 pub mod wide;
 

@@ -69,6 +69,9 @@ class Port:
     async def word(self, name):
         await FallingEdge(self.dut.core_clock)
         self.dut.word.value = WORDS.index(name)
+        # mac::state::READ clocks
+        for _ in range(4):
+            await RisingEdge(self.dut.core_clock)
         await ReadOnly()
         return self.dut.word_data.value.integer
 

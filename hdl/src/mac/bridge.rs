@@ -101,7 +101,7 @@ pub struct Bridge<const W: usize, const LB: usize, const A: usize, const P: usiz
     pub sent: Signal<In, Bits<3>>,
     /// Word of the state to read, see [`super::state::State`].
     pub word: Signal<In, Bits<4>>,
-    /// That word.
+    /// That word, [`super::state::READ`] clocks later.
     pub word_data: Signal<Out, Bits<32>>,
     /// The link is up.
     pub up: Signal<Out, Bit>,

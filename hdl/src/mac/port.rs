@@ -76,7 +76,7 @@ pub struct RgmiiPort {
     pub tx_error: Signal<In, Bit>,
     /// Word to read or write.
     pub word: Signal<In, Bits<4>>,
-    /// That word, at once.
+    /// That word, `state::READ` clocks later.
     pub word_data: Signal<Out, Bits<32>>,
     /// It is written; only word 14 can be.
     pub word_write: Signal<In, Bit>,

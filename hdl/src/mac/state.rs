@@ -1,7 +1,7 @@
 //! State: what a MAC counts, and how its link is, in the core's clock.
 //!
 //! ```text
-//!  ended verdict told (store) ------> | state | --> data (of `word`, at once)
+//!  ended verdict told (store) ------> | state | --> data (of `word`, READ clocks later)
 //!  good poisoned underrun (transmit clock) --> synchronizers, changes counted
 //!  alive (receive clock) -----------> synchronizer, missed for 4,096 clocks: no receive clock
 //! ```
@@ -11,9 +11,12 @@
 
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
+use crate::totals::Totals;
 use crate::FastBlock;
 
 use super::sync::Synchronizer;
+
+pub use crate::totals::READ;
 
 /// See the module documentation.
 #[derive(FastBlock, Default)]
@@ -32,7 +35,7 @@ pub struct State {
     pub alive: Signal<In, Bit>,
     /// Word to read.
     pub word: Signal<In, Bits<4>>,
-    /// That word.
+    /// That word; `word` stands still for [`READ`] clocks before.
     pub data: Signal<Out, Bits<32>>,
     /// The link is up at 1000 Mbit/s and its clock runs.
     pub up: Signal<Out, Bit>,
@@ -43,11 +46,11 @@ pub struct State {
     missed: Reg<Bits<12>>,
     runs: Reg<Bit>,
     status: Reg<Bits<4>>,
-    received: [Reg<Bits<32>>; 10],
-    transmitted: [Reg<Bits<32>>; 3],
+    /// By word; 0, the status, is none of them.
+    totals: Totals<14>,
     changes: Signal<Local, Bits<3>>,
-    first: Signal<Local, Bits<4>>,
-    second: Signal<Local, Bits<4>>,
+    hot: Signal<Local, Bits<14>>,
+    counted: Signal<Local, Bits<14>>,
     _quiet: Quiet,
 }
 
@@ -55,7 +58,7 @@ impl Logic for State {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, sent_before, alive_before, missed, runs, status);
-        clock!(self, clock, sent_here, alive_here);
+        clock!(self, clock, sent_here, alive_here, totals);
         self.sent_here.d.next = self.sent.val();
         self.alive_here.d.next = self.alive.val().into();
         self.sent_before.d.next = self.sent_here.q.val();
@@ -75,33 +78,20 @@ impl Logic for State {
             self.status.d.next = self.told.val();
         }
         // counters and words
-        self.first.next = self.word.val() - 1;
-        self.second.next = self.word.val() - 11;
-        self.data.next = 0.into();
+        self.hot.next = 2.into();
+        self.hot.next = self.hot.val() << self.verdict.val();
+        self.counted.next = 0.into();
+        if self.ended.val() & (self.verdict.val() < 10) {
+            self.counted.next = self.hot.val();
+        }
+        self.totals.events.next = (bit_cast::<14, 3>(self.changes.val()) << 11) | self.counted.val();
+        self.totals.twice.next = 0.into();
+        self.totals.word.next = self.word.val();
+        self.data.next = self.totals.data.val();
         if self.word.val() == 0 {
             self.data.next = bit_cast::<32, 4>(self.status.q.val()) & 14;
             if self.runs.q.val() {
                 self.data.next = bit_cast::<32, 4>(self.status.q.val()) | 16;
-            }
-        }
-        for i in 0..10 {
-            self.received[i].clock.next = self.clock.val();
-            self.received[i].d.next = self.received[i].q.val();
-            if self.ended.val() & (self.verdict.val() == i.to_bits()) {
-                self.received[i].d.next = self.received[i].q.val() + 1;
-            }
-            if self.first.val() == i.to_bits() {
-                self.data.next = self.received[i].q.val();
-            }
-        }
-        for i in 0..3 {
-            self.transmitted[i].clock.next = self.clock.val();
-            self.transmitted[i].d.next = self.transmitted[i].q.val();
-            if self.changes.val().get_bit(i) {
-                self.transmitted[i].d.next = self.transmitted[i].q.val() + 1;
-            }
-            if self.second.val() == i.to_bits() {
-                self.data.next = self.transmitted[i].q.val();
             }
         }
         self.up.next = self.runs.q.val() & self.status.q.val().get_bit(0) & self.status.q.val().get_bit(2);

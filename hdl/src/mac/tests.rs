@@ -510,6 +510,9 @@ impl Loop {
     fn word(&mut self, name: &str) -> u64 {
         let at = WORDS.iter().position(|&word| word == name).unwrap();
         self.bench.uut.word.next = (at as u64).into();
+        for _ in 0..super::state::READ {
+            self.bench.edge(1);
+        }
         self.bench.settle();
         self.bench.uut.word_data.val().into()
     }

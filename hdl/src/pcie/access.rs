@@ -26,6 +26,7 @@
 
 use super::ahead::Ahead;
 use super::area::Area;
+use super::state::READ;
 use super::types::{ReadRequest, TableWrite, WriteRequest};
 use crate::egress::queue::Queue;
 use crate::prelude::*;
@@ -195,6 +196,7 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
+        const { assert!(READ == 6, "clocks a word of the state is waited for") };
         Self {
             clock: Default::default(),
             id: Default::default(),
@@ -600,9 +602,9 @@ impl Logic for Access {
                 self.answer.next = bit_cast::<32, 16>(self.moderation.val());
             } else if self.is_state.val() {
                 self.answer.next = self.state_data.val();
-                // the word is on its way for two clocks
+                // the word is on its way for so long
                 self.waited.d.next = self.waited.q.val() + 1;
-                self.got.next = self.waited.q.val() == 2;
+                self.got.next = self.waited.q.val() == 6;
             } else {
                 self.asked.next = true;
                 self.state.d.next = 5.into();

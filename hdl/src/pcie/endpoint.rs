@@ -175,7 +175,7 @@ pub struct Endpoint<
     pub mac_write: Signal<Out, Bit>,
     /// What is written.
     pub mac_wdata: Signal<Out, Bits<32>>,
-    /// That word, at once; 0 where there is no MAC.
+    /// That word, `totals::READ` clocks later at the latest; 0 where there is no MAC.
     pub mac_data: Signal<In, Bits<32>>,
     core: Core<W, HB, LB, RN, RECORD_LOG2, BUCKET_LOG2, DN, EN, RING, WORDS, FINAL>,
     layer: Layer<BUCKET_LOG2, TIMEOUT_LOG2>,

@@ -144,7 +144,7 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     pub mac_write: Signal<Out, Bit>,
     /// What is written.
     pub mac_wdata: Signal<Out, Bits<32>>,
-    /// That word, at once; 0 where there is no MAC.
+    /// That word, `totals::READ` clocks later at the latest; 0 where there is no MAC.
     pub mac_data: Signal<In, Bits<32>>,
     unpack: Unpack,
     receive: Receive,

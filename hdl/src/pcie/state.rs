@@ -3,7 +3,7 @@
 //! ```text
 //!  count_* --> | state | --> data (of `word`, READ clocks later)
 //!  word write  |       | --> mac_word mac_write mac_wdata --> MACs
-//!              |       | <-- mac_data (of `mac_word`, at once) --/
+//!              |       | <-- mac_data (of `mac_word`) --/
 //! ```
 //!
 //! Counters have 32 bits and wrap. A function-level reset leaves them as they are, so that one can be looked into.
@@ -13,10 +13,11 @@
 
 use crate::prelude::*;
 use crate::prim::{Quiet, Reg};
+use crate::totals::{self, Totals};
 use crate::FastBlock;
 
-/// Clocks from `word` to `data`.
-pub const READ: usize = 2;
+/// Clocks from `word` to `data`: the registers, and those of the counters here and in a MAC.
+pub const READ: usize = 2 + totals::READ;
 
 /// See the module documentation. `word` counts from `PcieState`; words 16 to 31 and 48 to 63 are the MACs'
 /// (`nat64_layout::pcie::mac_base`).
@@ -46,14 +47,13 @@ pub struct State {
     pub mac_write: Signal<Out, Bit>,
     /// What is written.
     pub mac_wdata: Signal<Out, Bits<32>>,
-    /// The MAC's word; 0 where there is no MAC.
+    /// The MAC's word, [`totals::READ`] clocks behind `mac_word` at the latest; 0 where there is no MAC.
     pub mac_data: Signal<In, Bits<32>>,
-    counts: [Reg<Bits<32>>; 11],
+    totals: Totals<11>,
     at: Reg<Bits<6>>,
     writes: Reg<Bit>,
     written: Reg<Bits<32>>,
     kept: Reg<Bits<32>>,
-    index: Signal<Local, Bits<6>>,
     _quiet: Quiet,
 }
 
@@ -61,6 +61,7 @@ impl Logic for State {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, at, writes, written, kept);
+        clock!(self, clock, totals);
         self.at.d.next = self.word.val();
         self.writes.d.next = self.write.val() & self.word.val().get_bit(4);
         self.written.d.next = self.wdata.val();
@@ -68,32 +69,17 @@ impl Logic for State {
             | (bit_cast::<5, 1>(self.at.q.val().get_bits::<1>(5)) << 4);
         self.mac_write.next = self.writes.q.val();
         self.mac_wdata.next = self.written.q.val();
+        self.totals.events.next = bit_cast::<14, 11>(self.events.val());
+        self.totals.twice.next = (bit_cast::<14, 1>(self.unsupported.val().into()) << 2)
+            | (bit_cast::<14, 1>(self.dropped.val().into()) << 9);
+        // four words before the first counter; what is left of the 16 is no counter
+        self.totals.word.next = self.at.q.val().get_bits::<4>(0) - 4;
         self.kept.d.next = 0.into();
-        self.index.next = self.at.q.val() - 4;
+        if !self.at.q.val().get_bit(5) {
+            self.kept.d.next = self.totals.data.val();
+        }
         if self.at.q.val() == 0 {
             self.kept.d.next = self.setup.val();
-        }
-        for i in 0..11 {
-            self.counts[i].clock.next = self.clock.val();
-            self.counts[i].d.next = self.counts[i].q.val();
-            if self.events.val().get_bit(i) {
-                self.counts[i].d.next = self.counts[i].q.val() + 1;
-            }
-            if self.index.val() == i.to_bits() {
-                self.kept.d.next = self.counts[i].q.val();
-            }
-        }
-        if self.unsupported.val() {
-            self.counts[2].d.next = self.counts[2].q.val() + 1;
-            if self.events.val().get_bit(2) {
-                self.counts[2].d.next = self.counts[2].q.val() + 2;
-            }
-        }
-        if self.dropped.val() {
-            self.counts[9].d.next = self.counts[9].q.val() + 1;
-            if self.events.val().get_bit(9) {
-                self.counts[9].d.next = self.counts[9].q.val() + 2;
-            }
         }
         if self.at.q.val().get_bit(4) {
             self.kept.d.next = self.mac_data.val();
