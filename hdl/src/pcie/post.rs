@@ -10,15 +10,22 @@
 //! is) and at a 4 KiB boundary, so that no TLP can be malformed. An interrupt message enters the same queue behind all words
 //! taken before it: data first, then the interrupt. It waits for the end of a burst under way.
 //!
-//! Without bus master enable, or during a reset, TLPs are thrown away when their turn comes (`dropped`): the core never
-//! stalls. A TLP whose first DW has left is always finished.
+//! Without bus master enable, or during a reset, TLPs are thrown away when their turn comes (`dropped`), a word a clock: the
+//! core never stalls. A TLP whose first DW has left is always finished, and so is one that is being thrown away.
+//!
+//! Words are in block RAM that is read ahead of time. The first word of a TLP is there when its header has left, since a header has
+//! no fewer DWs than the RAM takes clocks.
+//!
+//! A TLP does not leave its page, so its words have one page number: it is kept once, and beside it the places of the first
+//! and of the next word in the page.
 //!
 //! Latency: 2 clocks from the last word of a burst to the first DW. One DW per clock.
 
+use super::ahead::Ahead;
 use super::types::PostHead;
 use crate::egress::queue::Queue;
 use crate::prelude::*;
-use crate::prim::{LutRam, Quiet, Reg};
+use crate::prim::{Quiet, Reg};
 use crate::wide::{bit_cast_wide, bits_narrow, bits_wide, Wide};
 use crate::FastBlock;
 
@@ -70,24 +77,28 @@ pub struct Post {
     pub spare: Signal<Out, Bit>,
     /// Something is on its way.
     pub busy: Signal<Out, Bit>,
-    memory: LutRam<Wide<64>, 6>,
+    memory: Ahead<Wide<64>, 6>,
     heads: Queue<PostHead, 4>,
     write_at: Reg<Bits<6>>,
-    read_at: Reg<Bits<6>>,
     level: Reg<Bits<7>>,
     waiting: Reg<Bits<4>>,
     open: Reg<Bit>,
-    start: Reg<Wide<64>>,
-    next: Reg<Wide<64>>,
+    page: Reg<Wide<52>>,
+    start: Reg<Bits<12>>,
+    next: Reg<Bits<12>>,
     words: Reg<Bits<5>>,
     accepted1: Reg<Bits<8>>,
     sent1: Reg<Bits<8>>,
     /// DWs of the TLP that have left.
     at: Reg<Bits<3>>,
     left: Reg<Bits<5>>,
+    /// The TLP is being thrown away.
+    discarding: Reg<Bit>,
     high: Reg<Bit>,
     room: Signal<Local, Bit>,
-    page: Signal<Local, Bit>,
+    mw_page: Signal<Local, Wide<52>>,
+    mw_place: Signal<Local, Bits<12>>,
+    opened: Signal<Local, Wide<64>>,
     fits: Signal<Local, Bit>,
     cut: Signal<Local, Bit>,
     take: Signal<Local, Bit>,
@@ -105,9 +116,11 @@ pub struct Post {
     valid: Signal<Local, Bit>,
     last: Signal<Local, Bit>,
     pop_word: Signal<Local, Bit>,
+    added: Signal<Local, Bit>,
     discard: Signal<Local, Bit>,
     done: Signal<Local, Bit>,
-    removed: Signal<Local, Bits<7>>,
+    final_word: Signal<Local, Bit>,
+    words_left: Signal<Local, Bits<5>>,
     word: Signal<Local, Wide<64>>,
     out: Signal<Local, Bits<32>>,
     _quiet: Quiet,
@@ -116,15 +129,19 @@ pub struct Post {
 impl Logic for Post {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, write_at, read_at, level, waiting, open, start, next, words, accepted1, sent1);
-        dff_setup!(self, clock, at, left, high);
+        dff_setup!(self, clock, write_at, level, waiting, open, page, start, next, words, accepted1, sent1);
+        dff_setup!(self, clock, at, left, high, discarding);
         clock!(self, clock, memory, heads);
 
         // words in
         self.room.next = (self.level.q.val() < 62) & (self.waiting.q.val() < 14);
         self.spare.next = (self.level.q.val() < 58) & (self.waiting.q.val() < 9);
-        self.page.next = !self.next.q.val().get_bits::<12>(0).any();
-        self.fits.next = (self.mw_addr.val() == self.next.q.val()) & (!self.page.val()) & (self.words.q.val() < 16);
+        self.mw_page.next = self.mw_addr.val().get_bits::<52>(12);
+        self.mw_place.next = bits_narrow::<12>(self.mw_addr.val().get_bits::<12>(0));
+        self.fits.next = (self.mw_page.val() == self.page.q.val())
+            & (self.mw_place.val() == self.next.q.val())
+            & self.next.q.val().any()
+            & (self.words.q.val() < 16);
         self.cut.next = self.open.q.val() & self.mw_valid.val() & (!self.fits.val());
         self.take.next = self.mw_valid.val() & self.room.val() & (!self.cut.val());
         self.message.next = self.message_valid.val() & self.room.val() & (!self.open.q.val()) & (!self.mw_valid.val());
@@ -136,12 +153,14 @@ impl Logic for Post {
         if self.message.val() {
             self.memory.write_data.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.message_data.val()));
         }
+        self.opened.next = (bit_cast_wide::<64, 52>(self.page.q.val()) << 12)
+            | bit_cast_wide::<64, 12>(bits_wide::<12>(self.start.q.val()));
         self.now.next = 1.into();
         self.new_head.next.address = self.mw_addr.val();
         self.new_head.next.message = self.message.val();
         if self.open.q.val() {
             self.now.next = self.words.q.val() + 1;
-            self.new_head.next.address = self.start.q.val();
+            self.new_head.next.address = self.opened.val();
         }
         if self.message.val() {
             self.new_head.next.address = self.message_addr.val();
@@ -154,11 +173,12 @@ impl Logic for Post {
             self.new_head.next.words = self.words.q.val();
         }
         if self.take.val() {
-            self.next.d.next = self.mw_addr.val() + 8;
+            self.next.d.next = self.mw_place.val() + 8;
+            self.page.d.next = self.mw_page.val();
             self.words.d.next = self.now.val();
             self.open.d.next = !self.mw_last.val();
             if !self.open.q.val() {
-                self.start.d.next = self.mw_addr.val();
+                self.start.d.next = self.mw_place.val();
             }
         } else if self.close.val() {
             self.open.d.next = false;
@@ -182,8 +202,8 @@ impl Logic for Post {
         if self.head.val().message {
             self.length.next = 1.into();
         }
-        self.memory.read_address.next = self.read_at.q.val();
-        self.word.next = self.memory.read_data.val();
+        self.memory.limit.next = self.write_at.q.val();
+        self.word.next = self.memory.data.val();
         self.plain.next = bits_narrow::<32>(self.word.val().get_bits::<32>(0));
         if self.high.q.val() {
             self.plain.next = bits_narrow::<32>(self.word.val().get_bits::<32>(32));
@@ -214,16 +234,22 @@ impl Logic for Post {
         if self.at.q.val() == 3 {
             self.out.next = self.address_low.val();
         }
-        self.valid.next = self.heads.valid.val() & (self.go.val() | self.at.q.val().any());
+        self.valid.next = self.heads.valid.val() & (!self.discarding.q.val()) & (self.go.val() | self.at.q.val().any());
         self.discard.next = self.heads.valid.val() & (!self.valid.val());
         self.last.next =
             (self.at.q.val() == 4) & (self.left.q.val() == 1) & (self.high.q.val() | self.head.val().message);
         self.pop_word.next = false;
-        self.done.next = self.discard.val();
-        self.removed.next = 0.into();
-        if self.discard.val() {
-            self.removed.next = bit_cast::<7, 5>(self.head.val().words);
-            self.read_at.d.next = self.read_at.q.val() + bit_cast::<6, 5>(self.head.val().words);
+        self.done.next = false;
+        self.words_left.next = self.head.val().words;
+        if self.discarding.q.val() {
+            self.words_left.next = self.left.q.val();
+        }
+        self.final_word.next = self.words_left.val() == 1;
+        if self.discard.val() & self.memory.valid.val() {
+            self.pop_word.next = true;
+            self.left.d.next = self.words_left.val() - 1;
+            self.discarding.d.next = !self.final_word.val();
+            self.done.next = self.final_word.val();
         }
         if self.valid.val() & self.dw_ready.val() {
             self.left.d.next = self.head.val().words;
@@ -238,10 +264,8 @@ impl Logic for Post {
                 self.high.d.next = !self.high.q.val();
                 if self.high.q.val() | self.head.val().message {
                     self.pop_word.next = true;
-                    self.removed.next = 1.into();
                     self.high.d.next = false;
                     self.left.d.next = self.left.q.val() - 1;
-                    self.read_at.d.next = self.read_at.q.val() + 1;
                 }
                 if self.last.val() {
                     self.at.d.next = 0.into();
@@ -253,9 +277,13 @@ impl Logic for Post {
         if self.done.val() {
             self.sent1.d.next = self.sent1.q.val() + 1;
         }
-        self.level.d.next = self.level.q.val() - self.removed.val();
-        if self.take.val() | self.message.val() {
-            self.level.d.next = self.level.q.val() - self.removed.val() + 1;
+        self.memory.pop.next = self.pop_word.val();
+        self.added.next = self.take.val() | self.message.val();
+        if self.added.val() & (!self.pop_word.val()) {
+            self.level.d.next = self.level.q.val() + 1;
+        }
+        if self.pop_word.val() & (!self.added.val()) {
+            self.level.d.next = self.level.q.val() - 1;
         }
         if self.close.val() & (!self.done.val()) {
             self.waiting.d.next = self.waiting.q.val() + 1;
@@ -268,7 +296,7 @@ impl Logic for Post {
         self.dw_last.next = self.last.val();
         self.accepted.next = self.accepted1.q.val();
         self.sent.next = self.sent1.q.val();
-        self.dropped.next = self.discard.val();
+        self.dropped.next = self.discard.val() & self.done.val();
         self.busy.next = self.heads.valid.val() | self.open.q.val();
     }
 }

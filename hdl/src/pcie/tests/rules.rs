@@ -174,6 +174,38 @@ fn no_dma_before_bus_master_is_enabled() {
     rig.posted(&tlps[0]);
 }
 
+/// Words are thrown away one by one: bus master that is enabled between two of them neither saves nor takes one too many.
+#[test]
+fn a_tlp_that_is_thrown_away_goes_whole() {
+    let (mut some, mut none) = (0, 0);
+    for wait in 0..130 {
+        let mut rig = Rig::new(8, wait == 50);
+        rig.bench.uut.cfg_bus_master.next = false;
+        // TLPs of one word back to back, then two of 16
+        rig.burst = (0..48)
+            .map(|i| (0x1000 + 8 * i, i + 1, i < 16 || i % 16 == 15))
+            .collect();
+        run(&mut rig, wait);
+        rig.bench.uut.cfg_bus_master.next = true;
+        rig.drain();
+        let tlps = std::mem::take(&mut rig.out);
+        let dropped = 18 - tlps.len();
+        rig.words
+            .drain(..(0..dropped).map(|tlp| if tlp < 16 { 1 } else { 16 }).sum::<usize>());
+        for tlp in &tlps {
+            rig.posted(tlp);
+        }
+        assert!(rig.words.is_empty(), "{wait}");
+        assert_eq!(rig.registers(PcieDropped::OFFSET, 1), [dropped as u32], "{wait}");
+        if wait == 50 {
+            rig.bench.agrees_with_verilog("pcie_discard");
+        }
+        some += usize::from(dropped > 0 && !tlps.is_empty());
+        none += usize::from(tlps.is_empty());
+    }
+    assert!(some > 20 && none > 5, "{some} {none}");
+}
+
 /// Posted writes of both directions get on whatever happens to reads and completions.
 #[test]
 fn posted_writes_wait_for_nothing_but_their_own_credit() {
