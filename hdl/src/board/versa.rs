@@ -29,7 +29,10 @@ use super::{on_a_large_stack, BoardClock, Pin, TOP};
 const CORE_NS: usize = 8;
 /// Period of the PLL's oscillator, ns.
 const OSCILLATOR_NS: usize = 2;
-const _: () = assert!(CORE_NS % OSCILLATOR_NS == 0, "the PLL divides by whole numbers");
+const _: () = assert!(
+    CORE_NS.is_multiple_of(OSCILLATOR_NS),
+    "the PLL divides by whole numbers"
+);
 /// Clocks of a bit on the serial line, as near to [`BAUD`], which FTDI's divider gives exactly, as whole clocks are.
 const DIV: usize = (1_000_000_000 / CORE_NS + BAUD as usize / 2) / BAUD as usize;
 

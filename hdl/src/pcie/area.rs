@@ -22,7 +22,7 @@ const _: () = {
     let mut i = 0;
     while i < 4 {
         assert!(
-            BASES[i] % (1 << LOG2[i]) == 0,
+            BASES[i].is_multiple_of(1 << LOG2[i]),
             "an area begins at a multiple of its length"
         );
         i += 1;

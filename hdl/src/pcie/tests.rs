@@ -193,7 +193,7 @@ impl Rig {
             uut.tlp_rx_bar.next = u64::from(*bar).into();
         }
         uut.tlp_tx_ready.next = !rng.random_bool(self.stall);
-        uut.mac_data.next = (number(uut.mac_word.val()) as u64 * 0x0101_0101).into();
+        uut.mac_data.next = (number(uut.mac_word.val()) * 0x0101_0101).into();
         // the core
         let word = self.burst.front().copied();
         uut.mw_valid.next = word.is_some() && (uut.mw_valid.val() || !rng.random_bool(idle));
