@@ -750,7 +750,7 @@ fn clear(bus: &mut Bus, geometry: Geometry) -> Result<(), DeviceError> {
 mod adopt;
 mod mac;
 
-pub use mac::{MacCounters, Phy, COUNTED};
+pub use mac::{counted, MacCounters, Phy};
 
 pub use adopt::{AdoptCardError, Adopted, CardMemory, HopMemory};
 

@@ -29,9 +29,47 @@ pub const COMPLETION_TIMEOUT_LOG2: usize = 21;
 
 const _: () = assert!(MSIX_TABLE < BAR0_BYTES && MSIX_PBA < BAR0_BYTES && BAR0_BYTES < BAR2_BYTES);
 
+/// Words of a port's MAC, in their order: the names of their registers without `Mac0` or `Mac1`. The first is its status, the others
+/// count frames; behind them is [`crate::regs::Mac0Mdio`].
+pub const MAC_WORDS: [&str; 14] = [
+    "Status",
+    "RxGood",
+    "RxRunt",
+    "RxOversize",
+    "RxSymbol",
+    "RxFcs",
+    "RxPause",
+    "RxControl",
+    "RxNoStart",
+    "RxOverrun",
+    "RxNoRoom",
+    "TxGood",
+    "TxPoisoned",
+    "TxUnderrun",
+];
+
 /// First BAR0 offset of the registers of a port's MAC.
 pub const fn mac_base(port: usize) -> u32 {
     STATE_BASE + MAC_BYTES * (1 + 2 * port as u32)
 }
 const _: () = assert!(mac_base(0) == crate::regs::Mac0Status::OFFSET && mac_base(1) == crate::regs::Mac1Status::OFFSET);
 const _: () = assert!(mac_base(1) + MAC_BYTES == STATE_END);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::regs::REGISTERS;
+
+    #[test]
+    fn words_of_a_mac_are_registers() {
+        for port in 0..crate::PORTS {
+            let at = |offset: u32| REGISTERS.iter().find(|register| register.offset == offset);
+            for (offset, word) in (mac_base(port)..).step_by(4).zip(MAC_WORDS.into_iter().chain(["Mdio"])) {
+                assert_eq!(
+                    at(offset).map(|register| register.name),
+                    Some(format!("Mac{port}{word}").as_str())
+                );
+            }
+        }
+    }
+}

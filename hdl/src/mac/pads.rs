@@ -41,8 +41,8 @@ pub fn ecp5(delay: u32) -> String {
     text + "ODDRX1F oddr_clk(.D0(1'b1), .D1(1'b0), .SCLK(tx_clock90), .RST(1'b0), .Q(rgmii_tx_clk));\nendmodule\n"
 }
 
-/// Models of `DELAYG`, `IDDRX1F`, `ODDRX1F` and `BB` (a pin of both directions) for simulation, after Lattice's description of them (ECP5 and ECP5-5G high-speed
-/// I/O interface, FPGA-TN-02035): both bits of an input come together with the rising edge behind them; an output has `D0`
+/// Models of `DELAYG`, `IDDRX1F`, `ODDRX1F` and `BB` (a pin of both directions) for simulation, after Lattice's description of them
+/// (ECP5 and ECP5-5G high-speed I/O interface, FPGA-TN-02035): both bits of an input come together with the rising edge behind them; an output has `D0`
 /// while the clock is high. They have no delays. Place and route has cells of these names, so these are never synthesized.
 pub const ECP5_MODELS: &str = "\
 module DELAYG(input wire A, output wire Z);

@@ -9,7 +9,7 @@
 //!                    core's clock                                 word 14 --/
 //! ```
 //!
-//! Words 0 to 13 are those of [`super::types::WORDS`], word 14 is the PHY's (`Mac0Mdio` of the layout). Bit 31 of word 0 says that
+//! Words 0 to 13 are those of [`nat64_layout::pcie::MAC_WORDS`], word 14 is the PHY's (`Mac0Mdio` of the layout). Bit 31 of word 0 says that
 //! there is a MAC.
 //!
 //! The store has 16 KiB, so that it holds the longest frame and more than half of another.

@@ -6,7 +6,7 @@
 //!  alive (receive clock) -----------> synchronizer, missed for 4,096 clocks: no receive clock
 //! ```
 //!
-//! Words are named in [`super::types::WORDS`]. Word 0: bit 0 link up, bits 2:1 speed (2: 1000 Mbit/s), bit 3 full duplex, bit 4 the
+//! Words are named in [`nat64_layout::pcie::MAC_WORDS`]. Word 0: bit 0 link up, bits 2:1 speed (2: 1000 Mbit/s), bit 3 full duplex, bit 4 the
 //! receive clock runs; without it the link is told as down. Counters have 32 bits and wrap.
 
 use crate::prelude::*;

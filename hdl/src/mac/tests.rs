@@ -8,10 +8,11 @@ use super::port::RgmiiPort;
 use super::receive::Receive;
 use super::store::Store;
 use super::transmit::Transmit;
-use super::types::{RxMeta, TxMeta, Verdict, MAX_BYTES, WORDS};
+use super::types::{RxMeta, TxMeta, Verdict, MAX_BYTES};
 use crate::prim::Domains;
 use crate::testkit::{Bench, DomainBench};
 use crate::wide::Wide;
+use nat64_layout::pcie::MAC_WORDS;
 use rand::{rngs::StdRng, seq::IndexedRandom, Rng, SeedableRng};
 use std::collections::VecDeque;
 
@@ -508,7 +509,7 @@ impl Loop {
     }
 
     fn word(&mut self, name: &str) -> u64 {
-        let at = WORDS.iter().position(|&word| word == name).unwrap();
+        let at = MAC_WORDS.iter().position(|&word| word == name).unwrap();
         self.bench.uut.word.next = (at as u64).into();
         for _ in 0..super::state::READ {
             self.bench.edge(1);
@@ -691,22 +692,4 @@ fn a_wide_bridge_carries_a_vendors_stream() {
     );
     assert_eq!(Bridge::<512, 6, 4, 5>::CLOCKS.len(), 3);
     bench.agrees_with_verilog("mac_bridge");
-}
-
-#[test]
-fn the_words_are_the_registers_of_the_layout() {
-    use nat64_layout::{pcie::mac_base, regs::REGISTERS};
-    for port in 0..2 {
-        let at = |offset: u32| {
-            REGISTERS
-                .iter()
-                .find(|register| register.offset == offset)
-                .unwrap()
-                .name
-        };
-        for (i, word) in (0..).zip(WORDS) {
-            assert_eq!(at(mac_base(port) + 4 * i), format!("Mac{port}{word}"));
-        }
-        assert_eq!(at(mac_base(port) + 4 * 14), format!("Mac{port}Mdio"));
-    }
 }

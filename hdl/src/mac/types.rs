@@ -75,21 +75,3 @@ pub const MAX_BYTES: usize = 9_600 + 14 + 8 + 4;
 
 /// Shortest frame on a link, with its check sequence.
 pub const MIN_BYTES: usize = 64;
-
-/// Words of [`super::state::State`], in their order.
-pub const WORDS: [&str; 14] = [
-    "Status",
-    "RxGood",
-    "RxRunt",
-    "RxOversize",
-    "RxSymbol",
-    "RxFcs",
-    "RxPause",
-    "RxControl",
-    "RxNoStart",
-    "RxOverrun",
-    "RxNoRoom",
-    "TxGood",
-    "TxPoisoned",
-    "TxUnderrun",
-];

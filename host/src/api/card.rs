@@ -145,7 +145,7 @@ pub struct Port {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct MacCounter {
-    /// `rx-good`, `rx-fcs`, `tx-underrun`, ...
+    /// `RxGood`, `RxFcs`, `TxUnderrun`, ...: the register without its port.
     pub counter: String,
     /// Frames.
     pub frames: u32,

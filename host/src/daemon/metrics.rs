@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nat64_driver::card::{PortCounters, COUNTED};
+use nat64_driver::card::{counted, PortCounters};
 use nat64_driver::GatewayConfig;
 use nat64_layout::{Direction, Protocol, Reason, ReasonKind};
 use prometheus_client::collector::Collector;
@@ -174,7 +174,7 @@ impl Looks {
         for (card, counters, ..) in self.open() {
             let macs = counters.card.iter().flat_map(|card| card.macs.iter().enumerate());
             for (port, mac) in macs.filter_map(|(port, mac)| Some((port.to_string(), mac.as_ref()?))) {
-                for (outcome, &count) in COUNTED.iter().zip(&mac.frames) {
+                for (outcome, &count) in counted().iter().zip(&mac.frames) {
                     let labels = [("card", card), ("port", port.as_str()), ("outcome", outcome)];
                     frames.counter(&labels, count.into())?;
                 }

@@ -159,13 +159,13 @@ fn macs(out: &mut String, card: &Card) {
         Some(phy) => format!("{} at {}", phy.identifier, phy.address),
         None => "no answer".into(),
     });
-    row("phy", phys.collect());
+    row("PHY", phys.collect());
     let links = ports.iter().map(|port| match &port.phy {
         Some(phy) if phy.link_up => "up".to_string(),
         Some(_) => "down".into(),
         None => "-".into(),
     });
-    row("phy-link", links.collect());
+    row("PHY link", links.collect());
     let titles: Vec<&str> = titles.iter().map(String::as_str).collect();
     out.push('\n');
     *out += &table(&titles, &rows);
@@ -306,7 +306,7 @@ mod tests {
             port,
             link_up: Some(phy),
             mbits: Some(1000),
-            mac_counters: ["rx-good", "rx-fcs"]
+            mac_counters: ["RxGood", "RxFcs"]
                 .map(|counter| MacCounter {
                     counter: counter.into(),
                     frames,
@@ -326,14 +326,14 @@ mod tests {
             .collect();
         for want in [
             "MAC Port 0 Port 1",
-            "rx-good 17 5",
-            "rx-fcs 17 5",
-            "phy 0x01410dd1 at 0 no answer",
-            "phy-link up -",
+            "RxGood 17 5",
+            "RxFcs 17 5",
+            "PHY 0x01410dd1 at 0 no answer",
+            "PHY link up -",
         ] {
             assert!(lines.iter().any(|line| line == want), "{want}:\n{shown}");
         }
         assert!(shown.contains("up 1000") && shown.contains("down"), "{shown}");
-        assert!(!cards(&[card(vec![Port::default()])]).contains("rx-good"));
+        assert!(!cards(&[card(vec![Port::default()])]).contains("RxGood"));
     }
 }

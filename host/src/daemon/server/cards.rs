@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use nat64_driver::card::COUNTED;
+use nat64_driver::card::counted;
 use nat64_layout::regs::{Access, REGISTERS};
 use nat64_layout::{Reason, ReasonKind, ABI_HASH, FIRST_HOST_REASON, PORTS};
 
@@ -155,7 +155,7 @@ async fn one(card: &CardHandle) -> Card {
                 row.link_up = Some(mac.link_up);
                 row.mbits = Some(mac.mbits);
                 row.full_duplex = Some(mac.full_duplex);
-                row.mac_counters = COUNTED
+                row.mac_counters = counted()
                     .into_iter()
                     .zip(mac.frames)
                     .map(|(counter, frames)| MacCounter {

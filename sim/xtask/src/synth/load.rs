@@ -76,7 +76,7 @@ fn committed(folder: &Path, force: bool) -> Result<PathBuf, Error> {
             clock.net, clock.constraint_mhz, clock.image_mhz, clock.runs_mhz
         );
     }
-    if let Some(clock) = manifest.clocks.iter().find(|clock| !clock.safe && !force) {
+    if let Some(clock) = manifest.clocks.iter().find(|clock| !clock.safe() && !force) {
         return Err(Error::Check {
             what: format!(
                 "clock {} has {} MHz on the board and the image allows {}; --force loads it all the same",
@@ -214,7 +214,7 @@ mod tests {
         // of no seed it is known how fast it is
         let error = committed(&folder, false).unwrap_err().to_string();
         assert!(error.contains("has 156.25 MHz on the board"), "{error}");
-        manifest.clocks[0].safe = true;
+        manifest.clocks[0].image_mhz = 156.25;
         manifest.write(&folder.join("manifest.toml")).unwrap();
         assert_eq!(committed(&folder, false).unwrap(), folder.join("b.bit"));
         std::fs::write(folder.join("b.bit"), "another").unwrap();

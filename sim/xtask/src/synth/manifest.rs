@@ -36,8 +36,13 @@ pub struct ClockEntry {
     pub runs_mhz: f64,
     /// Reached by the seed of the image, MHz.
     pub image_mhz: f64,
+}
+
+impl ClockEntry {
     /// Whether the image is fast enough for what the clock has on the board.
-    pub safe: bool,
+    pub fn safe(&self) -> bool {
+        self.image_mhz >= self.runs_mhz
+    }
 }
 
 /// Cells of one kind.
@@ -172,7 +177,6 @@ impl Manifest {
                 met: worst >= clock.mhz,
                 runs_mhz: rounded(clock.runs),
                 image_mhz: image_mhz(i),
-                safe: image_mhz(i) >= clock.runs,
                 seeds_mhz,
             }
         });

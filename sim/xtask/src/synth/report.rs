@@ -148,7 +148,7 @@ fn clocks<'a>(manifest: &'a Manifest, seeds: &[Seed]) -> Vec<ClockView<'a>> {
             constraint: clock.constraint_mhz,
             runs: clock.runs_mhz,
             image: clock.image_mhz,
-            safe: clock.safe,
+            safe: clock.safe(),
             line: clock.constraint_mhz / most * 100.0,
             bars: seeds
                 .iter()
