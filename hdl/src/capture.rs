@@ -85,6 +85,8 @@ pub struct Capture<const W: usize, const HB: usize, const LB: usize, const RN: u
     tail_port: Reg<Bit>,
     busy: Reg<Bit>,
     head_two: Signal<Local, Bit>,
+    tail_from: Signal<Local, Wide<HEADER_BITS>>,
+    tail_shift_one: Signal<Local, Bit>,
     complete: Reg<Bit>,
     from_tail: Reg<Bit>,
     // ring and end record
@@ -116,7 +118,7 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Default 
         with_constants!(
             clock valid data count first last port fault ring_write ring_address ring_data written header_valid header
             header_port end_valid end_bytes end_fault idle begins cut cut_by beat part shift head head_left head_port tail
-            tail_left tail_port head_some head_one tail_some tail_one head_two busy complete from_tail put put_data at bytes bytes_before bytes_here ended ended_fault
+            tail_left tail_port head_some head_one tail_some tail_one head_two tail_from tail_shift_one busy complete from_tail put put_data at bytes bytes_before bytes_here ended ended_fault
             _quiet;
             ones = !Wide::<W>::default(),
             beat_bytes = beat as u64,
@@ -189,30 +191,34 @@ impl<const W: usize, const HB: usize, const LB: usize, const RN: usize> Logic fo
                 self.complete.d.next = self.head_one.q.val();
             }
         }
-        if self.begins.val() & self.head_some.q.val() {
-            if self.head_one.q.val() {
-                self.tail.d.next = self.head.q.val() << self.by_part.val();
+        // `tail` is free when a frame begins, so what it is loaded with waits for no beat: it has what `head` has one shift later until
+        // it is needed
+        self.tail_shift_one.next = self.head_one.q.val();
+        self.tail_from.next = self.head.q.val();
+        if self.tail_some.q.val() {
+            self.tail_shift_one.next = self.tail_one.q.val();
+            self.tail_from.next = self.tail.q.val();
+        }
+        self.tail.d.next = self.tail_from.val() << self.by_beat.val();
+        if self.tail_shift_one.val() {
+            self.tail.d.next = self.tail_from.val() << self.by_part.val();
+        }
+        if self.tail_some.q.val() {
+            if self.tail_one.q.val() {
                 self.complete.d.next = true;
                 self.from_tail.d.next = true;
-            } else {
-                self.tail.d.next = self.head.q.val() << self.by_beat.val();
             }
+            self.tail_left.d.next = self.tail_left.q.val() - 1;
+            self.tail_some.d.next = !self.tail_one.q.val();
+            self.tail_one.d.next = self.tail_left.q.val() == 2;
+        } else {
             self.tail_left.d.next = self.head_left.q.val() - 1;
-            self.tail_some.d.next = !self.head_one.q.val();
             self.tail_one.d.next = self.head_two.val();
             self.tail_port.d.next = self.head_port.q.val();
-        } else {
-            if self.tail_some.q.val() {
-                if self.tail_one.q.val() {
-                    self.tail.d.next = self.tail.q.val() << self.by_part.val();
-                    self.complete.d.next = true;
-                    self.from_tail.d.next = true;
-                } else {
-                    self.tail.d.next = self.tail.q.val() << self.by_beat.val();
-                }
-                self.tail_left.d.next = self.tail_left.q.val() - 1;
-                self.tail_some.d.next = !self.tail_one.q.val();
-                self.tail_one.d.next = self.tail_left.q.val() == 2;
+            if self.begins.val() & self.head_some.q.val() {
+                self.complete.d.next = self.head_one.q.val();
+                self.from_tail.d.next = self.head_one.q.val();
+                self.tail_some.d.next = !self.head_one.q.val();
             }
         }
         self.header_valid.next = self.complete.q.val();

@@ -88,10 +88,13 @@ impl<const W: usize, const LB: usize> Logic for Skid<W, LB> {
         } else {
             if self.take.val() {
                 self.spare.d.next = true;
-                self.spare_data.d.next = self.data.val();
-                self.spare_count.d.next = self.count.val();
-                self.spare_flags.d.next = self.flags.val();
             }
+        }
+        // whether the beat stays here is known late, so it is put here anyway
+        if !self.spare.q.val() {
+            self.spare_data.d.next = self.data.val();
+            self.spare_count.d.next = self.count.val();
+            self.spare_flags.d.next = self.flags.val();
         }
         self.out_valid.next = self.full.q.val();
         self.out_data.next = self.full_data.q.val();
@@ -169,7 +172,6 @@ pub struct Ingress<const W: usize, const LB: usize> {
     word: Signal<Local, Bits<32>>,
     // the beat at the head of the port that is served
     side: Signal<Local, Bit>,
-    has: Signal<Local, Bit>,
     head_data: Signal<Local, Wide<W>>,
     head_count: Signal<Local, Bits<LB>>,
     head_flags: Signal<Local, Bits<3>>,
@@ -177,6 +179,15 @@ pub struct Ingress<const W: usize, const LB: usize> {
     head_last: Signal<Local, Bit>,
     head_error: Signal<Local, Bit>,
     start: Signal<Local, Bit>,
+    open: Signal<Local, Bit>,
+    first0: Signal<Local, Bit>,
+    first1: Signal<Local, Bit>,
+    may0: Signal<Local, Bit>,
+    may1: Signal<Local, Bit>,
+    turn0: Signal<Local, Bit>,
+    turn1: Signal<Local, Bit>,
+    pop0: Signal<Local, Bit>,
+    pop1: Signal<Local, Bit>,
     pop: Signal<Local, Bit>,
     over: Signal<Local, Bit>,
     emit: Signal<Local, Bit>,
@@ -194,6 +205,8 @@ pub struct Ingress<const W: usize, const LB: usize> {
     index: Reg<Bits<8>>,
     bytes: Reg<Bits<16>>,
     distance: Reg<Bits<4>>,
+    /// `distance` is not 0.
+    near: Reg<Bit>,
     // the stream
     out_valid: Reg<Bit>,
     out_data: Reg<Wide<W>>,
@@ -236,9 +249,9 @@ impl<const W: usize, const LB: usize> Default for Ingress<W, LB> {
         with_constants!(
             clock rx0_valid rx0_ready rx0_data rx0_count rx0_first rx0_last rx0_error rx1_valid rx1_ready rx1_data
             rx1_count rx1_first rx1_last rx1_error room write valid data count first last port fault tally frame_valid
-            frame_port frame_bytes idle skid0 skid1 flags0 flags1 enable word side has head_data head_count head_flags
-            head_first head_last head_error start pop over emit disabled ending bytes_before bytes_here index_here in_frame current
-            turn emitting refused index bytes distance out_valid out_data out_count out_first out_last out_port out_fault
+            frame_port frame_bytes idle skid0 skid1 flags0 flags1 enable word side head_data head_count head_flags
+            head_first head_last head_error start open first0 first1 may0 may1 turn0 turn1 pop0 pop1 pop over emit disabled ending bytes_before bytes_here index_here in_frame current
+            turn emitting refused index bytes distance near out_valid out_data out_count out_first out_last out_port out_fault
             out_tally out_frame out_frame_port _quiet;
             ctrl = u64::from(Ctrl::OFFSET),
             beat_bytes = beat as u64,
@@ -257,7 +270,7 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
     #[hdl_gen]
     fn update(&mut self) {
         clock!(self, clock, skid0, skid1);
-        dff_setup!(self, clock, enable, in_frame, current, turn, emitting, refused, index, bytes, distance);
+        dff_setup!(self, clock, enable, in_frame, current, turn, emitting, refused, index, bytes, distance, near);
         dff_setup!(self, clock, out_valid, out_data, out_count, out_first, out_last, out_port, out_fault);
         dff_setup!(self, clock, out_tally, out_frame, out_frame_port);
         self.word.next = self.write.val().data;
@@ -287,12 +300,10 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
             self.side.next = self.current.q.val();
         }
         self.head_flags.next = self.skid0.out_flags.val();
-        self.has.next = self.skid0.out_valid.val();
         self.head_data.next = self.skid0.out_data.val();
         self.head_count.next = self.skid0.out_count.val();
         if self.side.val() {
             self.head_flags.next = self.skid1.out_flags.val();
-            self.has.next = self.skid1.out_valid.val();
             self.head_data.next = self.skid1.out_data.val();
             self.head_count.next = self.skid1.out_count.val();
         }
@@ -300,13 +311,24 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
         self.head_last.next = self.head_flags.val().get_bit(1);
         self.head_error.next = self.head_flags.val().get_bit(2);
         // between frames: start one, or throw away the rest of a frame whose first beat was lost
-        self.start.next = !self.in_frame.q.val()
-            & self.has.val()
-            & self.head_first.val()
-            & (!self.enable.q.val() | (self.room.val() & !self.distance.q.val().any()));
-        self.pop.next = self.start.val() | (self.has.val() & (self.in_frame.q.val() | !self.head_first.val()));
-        self.skid0.pop.next = self.pop.val() & !self.side.val();
-        self.skid1.pop.next = self.pop.val() & self.side.val();
+        self.open.next = !self.enable.q.val() | (self.room.val() & !self.near.q.val());
+        // told for each port by itself: both buffers wait for it
+        self.first0.next = self.skid0.out_flags.val().get_bit(0);
+        self.first1.next = self.skid1.out_flags.val().get_bit(0);
+        self.may0.next = !self.first0.val() | self.open.val();
+        self.may1.next = !self.first1.val() | self.open.val();
+        self.turn0.next = !(self.skid1.out_valid.val() & self.turn.q.val());
+        self.turn1.next = !self.skid0.out_valid.val() | self.turn.q.val();
+        self.pop0.next = self.skid0.out_valid.val() & self.turn0.val() & self.may0.val();
+        self.pop1.next = self.skid1.out_valid.val() & self.turn1.val() & self.may1.val();
+        if self.in_frame.q.val() {
+            self.pop0.next = self.skid0.out_valid.val() & !self.current.q.val();
+            self.pop1.next = self.skid1.out_valid.val() & self.current.q.val();
+        }
+        self.skid0.pop.next = self.pop0.val();
+        self.skid1.pop.next = self.pop1.val();
+        self.pop.next = self.pop0.val() | self.pop1.val();
+        self.start.next = !self.in_frame.q.val() & self.head_first.val() & self.pop.val();
         self.disabled.next = self.refused.q.val();
         self.emit.next = self.pop.val() & self.in_frame.q.val() & self.emitting.q.val();
         self.index_here.next = self.index.q.val();
@@ -327,11 +349,13 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
             self.in_frame.d.next = false;
         }
         // clocks without a beat inside a frame do not count
-        if self.distance.q.val().any() & (!self.in_frame.q.val() | !self.emitting.q.val() | self.pop.val()) {
+        if self.near.q.val() & (!self.in_frame.q.val() | !self.emitting.q.val() | self.pop.val()) {
             self.distance.d.next = self.distance.q.val() - 1;
+            self.near.d.next = self.distance.q.val() != 1;
         }
         if self.start.val() & self.enable.q.val() {
             self.distance.d.next = self.start_distance.val();
+            self.near.d.next = self.start_distance.val().any();
         }
         // bytes of the frame, whether they are sent on or not
         self.bytes_here.next = self.beat_bytes.val();

@@ -96,6 +96,8 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     at_last: Reg<Bit>,
     /// The beat to be sent is the last (translate).
     last_sent: Reg<Bit>,
+    /// And it is not to be read ahead before.
+    last_out: Reg<Bit>,
     /// How the frame ended is known.
     end_known: Reg<Bit>,
     /// And it is not to be believed.
@@ -127,9 +129,13 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     left_over: Signal<Local, Bits<12>>,
     ahead_last: Signal<Local, Bits<12>>,
     ahead_out: Signal<Local, Bits<12>>,
-    is_last: Signal<Local, Bit>,
+    last_moved: Signal<Local, Bit>,
+    last_whole: Signal<Local, Bit>,
     through: Signal<Local, Bit>,
-    room: Signal<Local, Bit>,
+    over: Signal<Local, Bit>,
+    turn: Signal<Local, Bit>,
+    /// The sender has room.
+    room: Reg<Bit>,
     ready: Signal<Local, Bit>,
     go: Signal<Local, Bit>,
     finish: Signal<Local, Bit>,
@@ -155,7 +161,8 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     data3: Reg<Wide<W>>,
     mask3: Reg<Wide<W>>,
     left: Signal<Local, Bits<12>>,
-    right: Signal<Local, Bits<12>>,
+    left2: Reg<Bits<12>>,
+    right2: Reg<Bits<12>>,
     part: Signal<Local, Bits<12>>,
     rest: Signal<Local, Wide<W>>,
     ahead_at: Signal<Local, Bits<RN>>,
@@ -247,7 +254,13 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             left_over: Default::default(),
             ahead_last: Default::default(),
             ahead_out: Default::default(),
-            is_last: Default::default(),
+            last_moved: Default::default(),
+            last_whole: Default::default(),
+            over: Default::default(),
+            turn: Default::default(),
+            last_out: Default::default(),
+            left2: Default::default(),
+            right2: Default::default(),
             through: Default::default(),
             room: Default::default(),
             ready: Default::default(),
@@ -274,7 +287,6 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             data3: Default::default(),
             mask3: Default::default(),
             left: Default::default(),
-            right: Default::default(),
             part: Default::default(),
             rest: Default::default(),
             ahead_at: Default::default(),
@@ -286,8 +298,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             beat_log2: Constant::new((LB as u64 + 3).into()),
             beat_bits: Constant::new((W as u64).into()),
             top: Constant::new(((crate::types::HEADER_BITS - W) as u64).into()),
-            // the sender's queue holds 16
-            most: Constant::new(15u64.into()),
+            // of 15 that are counted, as one more may have been sent since
+            most: Constant::new(14u64.into()),
             ones: Constant::new(!Wide::default()),
             to_punt: Constant::new(TO_PUNT.into()),
             to_nowhere: Constant::new(TO_NOWHERE.into()),
@@ -308,8 +320,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have, seen,
             arrived, free, used
         );
-        dff_setup!(self, clock, after, present, more, needed, at_last, last_sent, end_known, end_bad, ending);
-        dff_setup!(self, clock, step1, step2, step3, chunk2, chunk3, previous, data3, mask3);
+        dff_setup!(self, clock, after, present, more, needed, at_last, last_sent, last_out, room, end_known, end_bad, ending);
+        dff_setup!(self, clock, step1, step2, step3, left2, right2, chunk2, chunk3, previous, data3, mask3);
         clock!(self, clock, jobs, headers, ends);
 
         self.plan.decision.next = self.decision.val();
@@ -333,24 +345,26 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.next_base.next = self.base.q.val() + bit_cast::<RN, 12>(self.ending.q.val().beats);
 
         // the step
-        self.room.next = self.used.q.val() != self.most.val();
+        // seen a clock late, and so a beat before there is none
+        self.room.d.next = self.used.q.val() < self.most.val();
         self.has_beat.next = (!self.needed.q.val()) | self.present.q.val();
+        self.last_moved.next = self.has_beat.val() & self.last_out.q.val() & self.job.q.val().translate;
+        self.last_whole.next = (!self.job.q.val().translate)
+            & (self.job.q.val().drop | (self.present.q.val() & self.at_last.q.val()));
         // `through` is `ready` of the last beat, said so that it waits for nothing else
+        self.through.next = self.ended.val() & (self.last_moved.val() | self.last_whole.val());
         if self.job.q.val().translate {
-            self.is_last.next = (!self.prime.q.val()) & self.last_sent.q.val();
-            self.ready.next = self.has_beat.val() & ((!self.is_last.val()) | self.ended.val());
-            self.through.next = self.has_beat.val() & self.is_last.val() & self.ended.val();
+            self.ready.next = self.has_beat.val() & ((!self.last_out.q.val()) | self.ended.val());
         } else if self.job.q.val().drop {
-            self.is_last.next = true;
             self.ready.next = self.ended.val();
-            self.through.next = self.ended.val();
         } else {
-            self.is_last.next = self.ended.val() & self.at_last.q.val();
             self.ready.next = self.present.q.val() & (self.ended.val() | self.more.q.val());
-            self.through.next = self.present.q.val() & self.is_last.val();
         }
-        self.go.next = self.active.q.val() & (self.bad.val() | self.ready.val()) & self.room.val();
-        self.finish.next = self.active.q.val() & (self.bad.val() | self.through.val()) & self.room.val();
+        self.go.next = self.active.q.val() & (self.bad.val() | self.ready.val()) & self.room.q.val();
+        self.over.next = (self.bad.val() | self.through.val()) & self.room.q.val();
+        self.finish.next = self.active.q.val() & self.over.val();
+        // the next frame's turn, whether there is one or not: what is known of a frame is of no account until there is one
+        self.turn.next = (!self.active.q.val()) | self.over.val();
         self.emit.next = self.go.val() & (self.bad.val() | (!self.prime.q.val()));
 
         self.used.d.next =
@@ -386,13 +400,13 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         }
 
         // the next frame
-        self.load.next = self.jobs.valid.val() & ((!self.active.q.val()) | self.finish.val());
+        self.load.next = self.jobs.valid.val() & self.turn.val();
         self.jobs.pop.next = self.load.val();
         // a header stays in its queue while its job is at hand, so that it can be read into its register at every clock
         self.headers.pop.next = self.finish.val();
         self.header.d.next = self.headers.data.val();
         self.credit.next = self.finish.val();
-        self.active.d.next = self.load.val() | (self.active.q.val() & (!self.finish.val()));
+        self.active.d.next = self.jobs.valid.val() | (!self.turn.val());
         self.ahead.next = self.jobs.data.val();
         self.jump.next = bit_cast::<RN, 12>(self.ahead.val().start);
         self.ahead_at.next = self.new_base.val() + self.jump.val();
@@ -401,9 +415,9 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.third.next = self.ahead.val().start + 2;
         // a step without a beat of its own reads the first of the next frame, which may be there already
         self.spare.next = self.wide.val() & self.active.q.val() & self.job.q.val().translate & (!self.needed.q.val());
-        // looked at with `load` only, which beside a frame at hand means that this step is its last
+        // looked at with `turn` only, which beside a frame at hand means that this step is its last
         self.primed.next = self.spare.val() & self.ahead.val().prime & (self.ending.q.val().beats < self.have.q.val());
-        if self.load.val() {
+        if self.turn.val() {
             self.job.d.next = self.ahead.val();
             self.started.d.next = false;
             self.prime.d.next = self.ahead.val().prime & (!self.primed.val());
@@ -456,17 +470,21 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.sent_next.next = self.sent.q.val() + 1;
         if self.emit.val() {
             self.last_sent.d.next = self.sent_next.val() == self.job.q.val().out_last;
+            self.last_out.d.next = self.sent_next.val() == self.job.q.val().out_last;
+        } else if self.go.val() {
+            self.last_out.d.next = self.last_sent.q.val();
         }
         self.left_over.next = self.have.q.val();
         if self.active.q.val() {
             self.left_over.next = self.have.q.val() - self.ending.q.val().beats;
         }
-        if self.load.val() {
+        if self.turn.val() {
             self.present.d.next = (!self.first.val().get_bit(11)) & (self.first.val() < self.left_over.val());
             self.more.d.next = self.second.val() < self.left_over.val();
             self.at_last.d.next = !self.ahead_last.val().any();
             self.needed.d.next = (!self.first.val().get_bit(11)) & (self.first.val() <= self.ahead.val().need_last);
             self.last_sent.d.next = !self.ahead_out.val().any();
+            self.last_out.d.next = (!self.ahead_out.val().any()) & ((!self.ahead.val().prime) | self.primed.val());
             if self.primed.val() {
                 self.present.d.next = self.second.val() < self.left_over.val();
                 self.needed.d.next = self.second.val() <= self.ahead.val().need_last;
@@ -527,8 +545,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.header_by.next = bit_cast::<12, 4>(self.step1.q.val().chunk) << self.beat_log2.val();
         self.chosen.next = self.header.q.val() << self.header_by.val();
         self.chunk2.d.next = self.chosen.val().get_bits::<W>(self.top.val().index());
-        self.left.next = bit_cast::<12, 6>(self.step2.q.val().shift) << 3;
-        self.right.next = self.beat_bits.val() - self.left.val();
+        // how far, told a clock ahead
+        self.left.next = bit_cast::<12, 6>(self.step1.q.val().shift) << 3;
+        self.left2.d.next = self.left.val();
+        self.right2.d.next = self.beat_bits.val() - self.left.val();
         self.part.next = bit_cast::<12, 6>(self.step2.q.val().part) << 3;
         self.rest.next = self.ones.val() >> self.part.val();
         self.step3.d.next = self.step2.q.val();
@@ -537,10 +557,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self.data3.d.next = self.ring_data.val();
             if self.step2.q.val().shift.any() {
                 self.data3.d.next =
-                    (self.previous.q.val() << self.left.val()) | (self.ring_data.val() >> self.right.val());
+                    (self.previous.q.val() << self.left2.q.val()) | (self.ring_data.val() >> self.right2.q.val());
             }
             if self.step2.q.val().alone {
-                self.data3.d.next = self.ring_data.val() << self.left.val();
+                self.data3.d.next = self.ring_data.val() << self.left2.q.val();
             }
             self.mask3.d.next = self.rest.val();
             self.chunk3.d.next = self.chunk2.q.val();

@@ -98,7 +98,8 @@ pub struct FallThrough<T: Synth, const N: usize> {
     full: Reg<Bit>,
     word: Reg<T>,
     load: Signal<Local, Bit>,
-    keep: Signal<Local, Bit>,
+    /// Words are left in memory behind the one that is read.
+    left: Signal<Local, Bit>,
     take: Signal<Local, Bit>,
     _quiet: Quiet,
 }
@@ -120,7 +121,7 @@ impl<T: Synth, const N: usize> Default for FallThrough<T, N> {
             full: Default::default(),
             word: Default::default(),
             load: Default::default(),
-            keep: Default::default(),
+            left: Default::default(),
             take: Default::default(),
             _quiet: Default::default(),
         }
@@ -133,21 +134,25 @@ impl<T: Synth, const N: usize> Logic for FallThrough<T, N> {
         dff_setup!(self, clock, write_at, read_at, some, full, word);
         clock!(self, clock, memory);
         self.load.next = (!self.full.q.val()) | self.pop.val();
-        self.take.next = self.load.val() & self.some.q.val();
-        self.keep.next = self.push.val() & ((!self.load.val()) | self.some.q.val());
-        // a word that goes around the memory is written there all the same, where the next one will be
+        self.take.next = self.load.val() & (self.some.q.val() | self.push.val());
+        // a word that goes around the memory has its place there all the same: the pointers pass over it, so that what is written where
+        // does not wait for `pop`
         self.memory.write.next = self.push.val();
         self.memory.write_address.next = self.write_at.q.val();
         self.memory.write_data.next = self.data_in.val();
         self.memory.read_address.next = self.read_at.q.val();
         self.after.next = self.read_at.q.val() + 1;
+        self.left.next = self.write_at.q.val() != self.after.val();
+        if self.push.val() {
+            self.write_at.d.next = self.write_at.q.val() + 1;
+        }
         if self.take.val() {
             self.read_at.d.next = self.after.val();
-            self.some.d.next = self.write_at.q.val() != self.after.val();
         }
-        if self.keep.val() {
-            self.write_at.d.next = self.write_at.q.val() + 1;
-            self.some.d.next = true;
+        if self.load.val() {
+            self.some.d.next = self.some.q.val() & (self.push.val() | self.left.val());
+        } else {
+            self.some.d.next = self.some.q.val() | self.push.val();
         }
         if self.load.val() {
             self.full.d.next = self.some.q.val() | self.push.val();
