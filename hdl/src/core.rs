@@ -29,7 +29,7 @@ use crate::wide::Wide;
 use crate::FastBlock;
 
 /// Frames between ingress and the exit of a decision FIFO of 2^`decisions_log2`, at most: `room` is seen a few clocks late,
-/// when up to three more frames may have started. Frames of one beat enter at every clock, so that the FIFO must be deeper
+/// when up to four more frames may have started. Frames of one beat enter at every clock, so that the FIFO must be deeper
 /// than the pipeline is long in frames of 60 bytes: 16 is enough at W = 64, 64 at W = 512.
 pub const fn frames_in_flight(decisions_log2: usize) -> usize {
     (1 << decisions_log2) - 4

@@ -136,7 +136,7 @@ pub struct Ingress<const W: usize, const LB: usize> {
     pub rx1_last: Signal<In, Bit>,
     /// Port 1: with `last`, the frame is damaged.
     pub rx1_error: Signal<In, Bit>,
-    /// There is room for a whole frame; looked at between frames only.
+    /// There is room for a whole frame; looked at between frames only, a clock before a frame begins.
     pub room: Signal<In, Bit>,
     /// Register writes; `Ctrl` is owned here.
     pub write: Signal<In, RegisterWrite>,
@@ -169,19 +169,23 @@ pub struct Ingress<const W: usize, const LB: usize> {
     flags0: Signal<Local, Bits<3>>,
     flags1: Signal<Local, Bits<3>>,
     enable: Reg<Bit>,
+    /// `enable` as `open` knows it: a frame that was to be refused is not let in.
+    enabled: Reg<Bit>,
     word: Signal<Local, Bits<32>>,
     // the beat at the head of the port that is served
     side: Signal<Local, Bit>,
     head_data: Signal<Local, Wide<W>>,
     head_count: Signal<Local, Bits<LB>>,
     head_flags: Signal<Local, Bits<3>>,
-    head_first: Signal<Local, Bit>,
     head_last: Signal<Local, Bit>,
     head_error: Signal<Local, Bit>,
     start: Signal<Local, Bit>,
-    open: Signal<Local, Bit>,
+    /// A frame may begin: there was room a clock ago, and the last start is far enough.
+    open: Reg<Bit>,
     first0: Signal<Local, Bit>,
     first1: Signal<Local, Bit>,
+    last0: Signal<Local, Bit>,
+    last1: Signal<Local, Bit>,
     may0: Signal<Local, Bit>,
     may1: Signal<Local, Bit>,
     turn0: Signal<Local, Bit>,
@@ -207,6 +211,7 @@ pub struct Ingress<const W: usize, const LB: usize> {
     distance: Reg<Bits<4>>,
     /// `distance` is not 0.
     near: Reg<Bit>,
+    near_next: Signal<Local, Bit>,
     // the stream
     out_valid: Reg<Bit>,
     out_data: Reg<Wide<W>>,
@@ -250,8 +255,8 @@ impl<const W: usize, const LB: usize> Default for Ingress<W, LB> {
             clock rx0_valid rx0_ready rx0_data rx0_count rx0_first rx0_last rx0_error rx1_valid rx1_ready rx1_data
             rx1_count rx1_first rx1_last rx1_error room write valid data count first last port fault tally frame_valid
             frame_port frame_bytes idle skid0 skid1 flags0 flags1 enable word side head_data head_count head_flags
-            head_first head_last head_error start open first0 first1 may0 may1 turn0 turn1 pop0 pop1 pop over emit disabled ending bytes_before bytes_here index_here in_frame current
-            turn emitting refused index bytes distance near out_valid out_data out_count out_first out_last out_port out_fault
+            head_last head_error start open first0 first1 last0 last1 may0 may1 turn0 turn1 pop0 pop1 pop over emit disabled ending bytes_before bytes_here index_here in_frame current
+            turn emitting refused index bytes distance near near_next enabled out_valid out_data out_count out_first out_last out_port out_fault
             out_tally out_frame out_frame_port _quiet;
             ctrl = u64::from(Ctrl::OFFSET),
             beat_bytes = beat as u64,
@@ -270,7 +275,10 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
     #[hdl_gen]
     fn update(&mut self) {
         clock!(self, clock, skid0, skid1);
-        dff_setup!(self, clock, enable, in_frame, current, turn, emitting, refused, index, bytes, distance, near);
+        dff_setup!(
+            self, clock, enable, in_frame, current, turn, emitting, refused, index, bytes, distance, near, open,
+            enabled
+        );
         dff_setup!(self, clock, out_valid, out_data, out_count, out_first, out_last, out_port, out_fault);
         dff_setup!(self, clock, out_tally, out_frame, out_frame_port);
         self.word.next = self.write.val().data;
@@ -307,16 +315,14 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
             self.head_data.next = self.skid1.out_data.val();
             self.head_count.next = self.skid1.out_count.val();
         }
-        self.head_first.next = self.head_flags.val().get_bit(0);
         self.head_last.next = self.head_flags.val().get_bit(1);
         self.head_error.next = self.head_flags.val().get_bit(2);
         // between frames: start one, or throw away the rest of a frame whose first beat was lost
-        self.open.next = !self.enable.q.val() | (self.room.val() & !self.near.q.val());
         // told for each port by itself: both buffers wait for it
         self.first0.next = self.skid0.out_flags.val().get_bit(0);
         self.first1.next = self.skid1.out_flags.val().get_bit(0);
-        self.may0.next = !self.first0.val() | self.open.val();
-        self.may1.next = !self.first1.val() | self.open.val();
+        self.may0.next = !self.first0.val() | self.open.q.val();
+        self.may1.next = !self.first1.val() | self.open.q.val();
         self.turn0.next = !(self.skid1.out_valid.val() & self.turn.q.val());
         self.turn1.next = !self.skid0.out_valid.val() | self.turn.q.val();
         self.pop0.next = self.skid0.out_valid.val() & self.turn0.val() & self.may0.val();
@@ -328,41 +334,50 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
         self.skid0.pop.next = self.pop0.val();
         self.skid1.pop.next = self.pop1.val();
         self.pop.next = self.pop0.val() | self.pop1.val();
-        self.start.next = !self.in_frame.q.val() & self.head_first.val() & self.pop.val();
+        // from these, not from the head: which port's that is has to reach the whole beat first
+        self.start.next =
+            !self.in_frame.q.val() & ((self.pop0.val() & self.first0.val()) | (self.pop1.val() & self.first1.val()));
+        self.last0.next = self.skid0.out_flags.val().get_bit(1);
+        self.last1.next = self.skid1.out_flags.val().get_bit(1);
         self.disabled.next = self.refused.q.val();
         self.emit.next = self.pop.val() & self.in_frame.q.val() & self.emitting.q.val();
         self.index_here.next = self.index.q.val();
         self.bytes_before.next = self.bytes.q.val();
         if self.start.val() {
-            self.disabled.next = !self.enable.q.val();
-            self.emit.next = self.enable.q.val();
+            self.disabled.next = !self.enabled.q.val();
+            self.emit.next = self.enabled.q.val();
             self.index_here.next = 0.into();
             self.bytes_before.next = 0.into();
             self.in_frame.d.next = true;
             self.current.d.next = self.side.val();
             self.turn.d.next = !self.side.val();
-            self.refused.d.next = !self.enable.q.val();
-            self.emitting.d.next = self.enable.q.val();
+            self.refused.d.next = !self.enabled.q.val();
+            self.emitting.d.next = self.enabled.q.val();
         }
-        self.ending.next = self.pop.val() & self.head_last.val() & (self.start.val() | self.in_frame.q.val());
+        self.ending.next = ((self.pop0.val() & self.last0.val()) | (self.pop1.val() & self.last1.val()))
+            & (self.start.val() | self.in_frame.q.val());
         if self.ending.val() {
             self.in_frame.d.next = false;
         }
         // clocks without a beat inside a frame do not count
+        self.near_next.next = self.near.q.val();
         if self.near.q.val() & (!self.in_frame.q.val() | !self.emitting.q.val() | self.pop.val()) {
             self.distance.d.next = self.distance.q.val() - 1;
-            self.near.d.next = self.distance.q.val() != 1;
+            self.near_next.next = self.distance.q.val() != 1;
         }
-        if self.start.val() & self.enable.q.val() {
+        if self.start.val() & self.enabled.q.val() {
             self.distance.d.next = self.start_distance.val();
-            self.near.d.next = self.start_distance.val().any();
+            self.near_next.next = self.start_distance.val().any();
         }
+        self.near.d.next = self.near_next.val();
+        self.open.d.next = !self.enable.q.val() | (self.room.val() & !self.near_next.val());
+        self.enabled.d.next = self.enable.q.val();
         // bytes of the frame, whether they are sent on or not
         self.bytes_here.next = self.beat_bytes.val();
         if self.head_last.val() & self.head_count.val().any() {
             self.bytes_here.next = bit_cast::<16, LB>(self.head_count.val());
         }
-        if self.pop.val() & !self.bytes_before.val().get_bit(15) {
+        if self.start.val() | (self.pop.val() & !self.bytes.q.val().get_bit(15)) {
             self.bytes.d.next = self.bytes_before.val() + self.bytes_here.val();
         }
         // the stream

@@ -161,8 +161,12 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     data3: Reg<Wide<W>>,
     mask3: Reg<Wide<W>>,
     left: Signal<Local, Bits<12>>,
+    shift1: Signal<Local, Bits<LB>>,
+    back: Signal<Local, Bits<LB>>,
     left2: Reg<Bits<12>>,
     right2: Reg<Bits<12>>,
+    /// The beat has bytes of the one before it.
+    both2: Reg<Bit>,
     part: Signal<Local, Bits<12>>,
     rest: Signal<Local, Wide<W>>,
     ahead_at: Signal<Local, Bits<RN>>,
@@ -173,7 +177,6 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     lb: Constant<Bits<4>>,
     round: Constant<Bits<16>>,
     beat_log2: Constant<Bits<4>>,
-    beat_bits: Constant<Bits<12>>,
     top: Constant<Bits<12>>,
     most: Constant<Bits<4>>,
     ones: Constant<Wide<W>>,
@@ -261,6 +264,9 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             last_out: Default::default(),
             left2: Default::default(),
             right2: Default::default(),
+            both2: Default::default(),
+            shift1: Default::default(),
+            back: Default::default(),
             through: Default::default(),
             room: Default::default(),
             ready: Default::default(),
@@ -296,7 +302,6 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             lb: Constant::new((LB as u64).into()),
             round: Constant::new((W as u64 / 8 - 1).into()),
             beat_log2: Constant::new((LB as u64 + 3).into()),
-            beat_bits: Constant::new((W as u64).into()),
             top: Constant::new(((crate::types::HEADER_BITS - W) as u64).into()),
             // of 15 that are counted, as one more may have been sent since
             most: Constant::new(14u64.into()),
@@ -320,8 +325,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self, clock, active, job, header, started, prime, sent, index, following, read_at, base, have, seen,
             arrived, free, used
         );
-        dff_setup!(self, clock, after, present, more, needed, at_last, last_sent, last_out, room, end_known, end_bad, ending);
-        dff_setup!(self, clock, step1, step2, step3, left2, right2, chunk2, chunk3, previous, data3, mask3);
+        dff_setup!(
+            self, clock, after, present, more, needed, at_last, last_sent, last_out, room, end_known, end_bad, ending
+        );
+        dff_setup!(self, clock, step1, step2, step3, left2, right2, both2, chunk2, chunk3, previous, data3, mask3);
         clock!(self, clock, jobs, headers, ends);
 
         self.plan.decision.next = self.decision.val();
@@ -349,8 +356,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.room.d.next = self.used.q.val() < self.most.val();
         self.has_beat.next = (!self.needed.q.val()) | self.present.q.val();
         self.last_moved.next = self.has_beat.val() & self.last_out.q.val() & self.job.q.val().translate;
-        self.last_whole.next = (!self.job.q.val().translate)
-            & (self.job.q.val().drop | (self.present.q.val() & self.at_last.q.val()));
+        self.last_whole.next =
+            (!self.job.q.val().translate) & (self.job.q.val().drop | (self.present.q.val() & self.at_last.q.val()));
         // `through` is `ready` of the last beat, said so that it waits for nothing else
         self.through.next = self.ended.val() & (self.last_moved.val() | self.last_whole.val());
         if self.job.q.val().translate {
@@ -545,17 +552,21 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.header_by.next = bit_cast::<12, 4>(self.step1.q.val().chunk) << self.beat_log2.val();
         self.chosen.next = self.header.q.val() << self.header_by.val();
         self.chunk2.d.next = self.chosen.val().get_bits::<W>(self.top.val().index());
-        // how far, told a clock ahead
-        self.left.next = bit_cast::<12, 6>(self.step1.q.val().shift) << 3;
+        // how far, told a clock ahead, and modulo a beat, since a shifter is as deep as its amount has bits
+        self.shift1.next = bit_cast::<LB, 6>(self.step1.q.val().shift);
+        self.left.next = bit_cast::<12, LB>(self.shift1.val()) << 3;
+        self.back.next = 0.into();
+        self.back.next = self.back.val() - self.shift1.val();
         self.left2.d.next = self.left.val();
-        self.right2.d.next = self.beat_bits.val() - self.left.val();
+        self.right2.d.next = bit_cast::<12, LB>(self.back.val()) << 3;
+        self.both2.d.next = self.shift1.val().any() & (!self.step1.q.val().alone);
         self.part.next = bit_cast::<12, 6>(self.step2.q.val().part) << 3;
         self.rest.next = self.ones.val() >> self.part.val();
         self.step3.d.next = self.step2.q.val();
         if self.step2.q.val().read {
             self.previous.d.next = self.ring_data.val();
-            self.data3.d.next = self.ring_data.val();
-            if self.step2.q.val().shift.any() {
+            self.data3.d.next = self.ring_data.val() >> self.right2.q.val();
+            if self.both2.q.val() {
                 self.data3.d.next =
                     (self.previous.q.val() << self.left2.q.val()) | (self.ring_data.val() >> self.right2.q.val());
             }
