@@ -67,8 +67,9 @@ pub struct Tables {
     commit: Reg<Bits<4>>,
     commit_index: Reg<Bits<4>>,
     commit_word: Reg<Bits<32>>,
-    /// Mask of a prefix as long as the low byte of `commit_word` says.
+    /// What a prefix as long as the low byte of `commit_word` says leaves, but for the last 0 to 15 bits of that.
     commit_mask: Reg<Wide<128>>,
+    commit_fine: Reg<Bits<4>>,
     commits: Signal<Local, Bits<4>>,
     last: Signal<Local, Bits<32>>,
     last_valid: Signal<Local, Bit>,
@@ -130,7 +131,7 @@ impl Default for Tables {
         with_constants!(
             clock write unit_match unit_info unit_valid pref_bits pref_info pref_valid term_high term_low mask_high mask_low
             term_info term_valid pool_low pool_high pool_set pool_valid policy address word kind staged stage commit commit_index
-            commit_word commit_mask commits last last_valid slot28 entry28 slot5 entry5 slot96 entry96 slot6 entry6 slot64 term_mask
+            commit_word commit_mask commit_fine commits last last_valid slot28 entry28 slot5 entry5 slot96 entry96 slot6 entry6 slot64 term_mask
             entry_high entry_low entry_mask_high entry_mask_low slot13 entry13 slot32 entry_first entry_last slot3 entry3
             units units_info units_valid prefs prefs_info prefs_valid terms_high terms_low terms_mask_high terms_mask_low
             terms_info terms_valid pools_low pools_high pools_set pools_valid policies _quiet;
@@ -156,6 +157,7 @@ impl Logic for Tables {
             commit_index,
             commit_word,
             commit_mask,
+            commit_fine,
             policies
         );
         dff_setup!(
@@ -185,8 +187,11 @@ impl Logic for Tables {
         self.kind.next = self.address.val().get_bits::<4>(12);
         self.commit.d.next = 0.into();
         self.commit_word.d.next = self.word.val();
-        self.term_mask.next = self.ones.val() >> self.word.val().get_bits::<8>(0);
-        self.commit_mask.d.next = !self.term_mask.val();
+        // the prefix's length in two steps, since a shifter of 128 bits is too deep for one; sixteens are few registers
+        self.commit_mask.d.next = self.ones.val() >> (self.word.val().get_bits::<8>(0) & 0xf0);
+        self.commit_fine.d.next = self.word.val().get_bits::<4>(0);
+        self.term_mask.next = self.commit_mask.q.val() >> self.commit_fine.q.val();
+        self.term_mask.next = !self.term_mask.val();
         // where the entry's number stands: looked at with `commit` only
         self.commit_index.d.next = bit_cast::<4, 3>(self.address.val().get_bits::<3>(4));
         if self.kind.val() == self.unit_table.val() {
@@ -284,8 +289,8 @@ impl Logic for Tables {
         if self.commits.val().get_bit(2) {
             self.entry_high.next = bit_cast_wide::<512, 64>(self.staged.q.val().get_bits::<64>(64));
             self.entry_low.next = bit_cast_wide::<512, 64>(self.staged.q.val().get_bits::<64>(0));
-            self.entry_mask_high.next = bit_cast_wide::<512, 64>(self.commit_mask.q.val().get_bits::<64>(64));
-            self.entry_mask_low.next = bit_cast_wide::<512, 64>(self.commit_mask.q.val().get_bits::<64>(0));
+            self.entry_mask_high.next = bit_cast_wide::<512, 64>(self.term_mask.val().get_bits::<64>(64));
+            self.entry_mask_low.next = bit_cast_wide::<512, 64>(self.term_mask.val().get_bits::<64>(0));
             self.entry13.next = bit_cast_wide::<104, 3>(bits_wide(self.last.val().get_bits::<3>(8)))
                 | (bit_cast_wide::<104, 10>(bits_wide(self.last.val().get_bits::<10>(12))) << 3);
             for k in 0..8 {
