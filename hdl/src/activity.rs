@@ -110,6 +110,11 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     asked: Signal<Local, Bits<17>>,
     room: Signal<Local, Bits<18>>,
     beyond: Signal<Local, Bit>,
+    /// Second clock of clipping: `room1` and `beyond1` are of this copy.
+    measured: Reg<Bit>,
+    room1: Reg<Bits<18>>,
+    beyond1: Reg<Bit>,
+    commit1: Reg<Commit>,
     ticks: Signal<Local, Wide<18>>,
     hit: Signal<Local, Hit>,
     present: Signal<Local, Wide<PEEK_BITS>>,
@@ -205,6 +210,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             asked: Default::default(),
             room: Default::default(),
             beyond: Default::default(),
+            measured: Default::default(),
+            room1: Default::default(),
+            beyond1: Default::default(),
+            commit1: Default::default(),
             ticks: Default::default(),
             hit: Default::default(),
             present: Default::default(),
@@ -243,7 +252,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         );
         dff_setup!(
             self, clock, sequence, kind, words, beat, at_last, last, need_peek, need0, need1, coming0, coming1, here0,
-            here1, have0, have1, finished
+            here1, have0, have1, finished, measured, room1, beyond1, commit1
         );
         clock!(self, clock, side0, side1);
         // hits and clears
@@ -256,10 +265,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         self.side1.update.next = self.translated.val().valid & self.translated.val().direction;
         self.side0.hit.next = self.hit.val();
         self.side1.hit.next = self.hit.val();
-        self.side0.clear.next = self.commit.val().valid;
-        self.side1.clear.next = self.commit.val().valid;
-        self.side0.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit.val().index);
-        self.side1.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit.val().index);
+        // a clock late, long before the record's first packet is through
+        self.commit1.d.next = self.commit.val();
+        self.side0.clear.next = self.commit1.q.val().valid;
+        self.side1.clear.next = self.commit1.q.val().valid;
+        self.side0.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit1.q.val().index);
+        self.side1.clear_index.next = bit_cast::<RECORD_LOG2, 17>(self.commit1.q.val().index);
         // registers
         self.offset.next = self.write.val().address;
         self.data.next = self.write.val().data;
@@ -306,7 +317,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         }
         self.room.next = self.entries.val() - bit_cast::<18, 17>(self.index.q.val());
         self.beyond.next = bit_cast::<18, 17>(self.index.q.val()) >= self.entries.val();
-        if self.clipping.q.val() {
+        self.room1.d.next = self.room.val();
+        self.beyond1.d.next = self.beyond.val();
+        self.measured.d.next = self.clipping.q.val();
+        if self.clipping.q.val() & self.measured.q.val() {
             self.clipping.d.next = false;
             self.fetching.d.next = true;
             self.last.d.next = self.last_word[0].val();
@@ -319,11 +333,11 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
             if self.kind.q.val() == 3 {
                 self.last.d.next = self.last_word[3].val();
             }
-            self.none.d.next = self.beyond.val() | !self.left.q.val().any();
-            if self.beyond.val() {
+            self.none.d.next = self.beyond1.q.val() | !self.left.q.val().any();
+            if self.beyond1.q.val() {
                 self.left.d.next = 0.into();
-            } else if self.left.q.val() > self.room.val() {
-                self.left.d.next = self.room.val();
+            } else if self.left.q.val() > self.room1.q.val() {
+                self.left.d.next = self.room1.q.val();
             }
         }
         // the next entry's turn comes when the words of this one are there, not when the last of them is taken: `mw_ready` is late

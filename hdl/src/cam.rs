@@ -116,8 +116,12 @@ pub struct SessionCam<
     peek_record2: Reg<Bit>,
     peek_record3: Reg<Bit>,
     peek_stash1: Reg<Bit>,
+    done: Reg<Bit>,
     take_tags: Signal<Local, Bit>,
     take_record: Signal<Local, Bit>,
+    take_stash: Signal<Local, Bit>,
+    asking: Reg<Peek>,
+    answered: Reg<Bit>,
     row: Signal<Local, Wide<PEEK_BITS>>,
     tag: Signal<Local, TagWord<RECORD_LOG2>>,
     tag_bits: Signal<Local, Wide<32>>,
@@ -219,8 +223,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             peek_record2: Default::default(),
             peek_record3: Default::default(),
             peek_stash1: Default::default(),
+            done: Default::default(),
             take_tags: Default::default(),
             take_record: Default::default(),
+            take_stash: Default::default(),
+            asking: Default::default(),
+            answered: Default::default(),
             row: Default::default(),
             tag: Default::default(),
             tag_bits: Default::default(),
@@ -320,7 +328,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             peek_record1,
             peek_record2,
             peek_record3,
-            peek_stash1
+            peek_stash1,
+            done,
+            asking,
+            answered
         );
         clock!(self, clock, hasher, decode, stash, records, sets, key_ring, phv_ring, ident_ring, stash_copy);
         // writes
@@ -362,6 +373,8 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             self.take_phv.d.next = self.take_phv.q.val() + 1;
             self.packet.d.next = self.phv_ring.read_data.val();
         }
+        // what is asked for a clock ago, so that no lookup waits for it; whoever asks sees a clock late as well that it has been read
+        self.asking.d.next = self.peek.val();
         // hash to tags and stash
         self.hasher.valid.next = self.valid.val();
         self.hasher.key.next = self.key.val();
@@ -374,10 +387,12 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
         }
         self.bucket0.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(0));
         self.bucket1.next = bits_narrow::<BUCKET_LOG2>(self.digest.val().get_bits::<BUCKET_LOG2>(16));
-        self.take_tags.next = self.peek.val().tags & !self.flying.q.val().get_bit(self.hash_valid.val().index());
+        self.take_tags.next = self.asking.q.val().tags
+            & !self.answered.q.val()
+            & !self.flying.q.val().get_bit(self.hash_valid.val().index());
         if self.take_tags.val() {
-            self.bucket0.next = bit_cast::<BUCKET_LOG2, 17>(self.peek.val().index);
-            self.bucket1.next = bit_cast::<BUCKET_LOG2, 17>(self.peek.val().index);
+            self.bucket0.next = bit_cast::<BUCKET_LOG2, 17>(self.asking.q.val().index);
+            self.bucket1.next = bit_cast::<BUCKET_LOG2, 17>(self.asking.q.val().index);
         }
         self.print.next = self.digest.val().get_bits::<13>(32);
         self.fingerprint1.d.next = bits_narrow::<13>(self.print.val());
@@ -394,8 +409,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
             self.ways[i + 4].bucket.next = self.bucket1.val();
         }
         self.stash.signature.next = self.digest.val().get_bits::<45>(0);
-        self.stash.write.next = self.decode.stash_write.val();
-        self.stash.entry.next = self.decode.stash_entry.val();
+        self.stash.writes.next = self.decode.stash_writes.val();
         self.stash.word.next = self.decode.stash.val();
         self.stash_hit.d.next = self.stash.hit.val();
         self.stash_index.d.next = bit_cast::<RECORD_LOG2, 17>(self.stash.index.val());
@@ -410,9 +424,11 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
         }
         self.hit0.d.next = self.any.val();
         self.index0.d.next = self.pick.val();
-        self.take_record.next = self.peek.val().record & !self.flying.q.val().get_bit(self.record_slot.val().index());
+        self.take_record.next = self.asking.q.val().record
+            & !self.answered.q.val()
+            & !self.flying.q.val().get_bit(self.record_slot.val().index());
         if self.take_record.val() {
-            self.index0.d.next = bit_cast::<RECORD_LOG2, 17>(self.peek.val().index);
+            self.index0.d.next = bit_cast::<RECORD_LOG2, 17>(self.asking.q.val().index);
         }
         // its record
         self.records.read_address.next = self.index0.q.val();
@@ -438,15 +454,18 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize, const RING: usize, cons
         self.stash_copy.write.next = self.decode.stash_write.val();
         self.stash_copy.write_address.next = self.decode.stash_entry.val();
         self.stash_copy.write_data.next = self.decode.stash.val();
-        self.stash_copy.read_address.next = bit_cast::<4, 17>(self.peek.val().index);
-        self.peek_taken.next = self.take_tags.val() | self.take_record.val() | self.peek.val().stash;
+        self.stash_copy.read_address.next = bit_cast::<4, 17>(self.asking.q.val().index);
+        self.take_stash.next = self.asking.q.val().stash & !self.answered.q.val();
+        self.answered.d.next = self.take_tags.val() | self.take_record.val() | self.take_stash.val();
+        self.peek_taken.next = self.take_tags.val() | self.take_record.val() | self.take_stash.val();
         self.peek_tags1.d.next = self.take_tags.val();
         self.peek_tags2.d.next = self.peek_tags1.q.val();
         self.peek_record1.d.next = self.take_record.val();
         self.peek_record2.d.next = self.peek_record1.q.val();
         self.peek_record3.d.next = self.peek_record2.q.val();
-        self.peek_stash1.d.next = self.peek.val().stash;
-        self.peek_done.next = self.peek_tags2.q.val() | self.peek_record3.q.val() | self.peek_stash1.q.val();
+        self.peek_stash1.d.next = self.take_stash.val();
+        self.done.d.next = self.peek_tags1.q.val() | self.peek_record2.q.val() | self.take_stash.val();
+        self.peek_done.next = self.done.q.val();
         self.row.next = 0.into();
         for i in 0..8 {
             self.tag.next = self.ways[i].word.val();

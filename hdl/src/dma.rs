@@ -74,6 +74,11 @@ pub struct DmaMerge {
     owner: Reg<Bits<2>>,
     /// The master served last.
     served: Reg<Bits<2>>,
+    /// The owner once more for each master: what the masters wait for has no part in choosing 128 bits.
+    is_a: Reg<Bit>,
+    is_b: Reg<Bit>,
+    is_c: Reg<Bit>,
+    next_owner: Signal<Local, Bits<2>>,
     burst_end: Signal<Local, Bit>,
     _quiet: Quiet,
 }
@@ -81,19 +86,19 @@ pub struct DmaMerge {
 impl Logic for DmaMerge {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, owner, served);
-        self.a_ready.next = false;
-        self.b_ready.next = false;
-        self.c_ready.next = false;
+        dff_setup!(self, clock, owner, served, is_a, is_b, is_c);
+        self.a_ready.next = self.mw_ready.val() & self.is_a.q.val();
+        self.b_ready.next = self.mw_ready.val() & self.is_b.q.val();
+        self.c_ready.next = self.mw_ready.val() & self.is_c.q.val();
         self.mw_valid.next = false;
         self.mw_addr.next = self.a_addr.val();
         self.mw_data.next = self.a_data.val();
         self.mw_first.next = self.a_first.val();
         self.mw_last.next = self.a_last.val();
         self.burst_end.next = false;
+        self.next_owner.next = self.owner.q.val();
         if self.owner.q.val() == 1 {
             self.mw_valid.next = self.a_valid.val();
-            self.a_ready.next = self.mw_ready.val();
             self.burst_end.next = self.a_valid.val() & self.mw_ready.val() & self.a_last.val();
         }
         if self.owner.q.val() == 2 {
@@ -102,7 +107,6 @@ impl Logic for DmaMerge {
             self.mw_data.next = self.b_data.val();
             self.mw_first.next = self.b_first.val();
             self.mw_last.next = self.b_last.val();
-            self.b_ready.next = self.mw_ready.val();
             self.burst_end.next = self.b_valid.val() & self.mw_ready.val() & self.b_last.val();
         }
         if self.owner.q.val() == 3 {
@@ -111,49 +115,52 @@ impl Logic for DmaMerge {
             self.mw_data.next = self.c_data.val();
             self.mw_first.next = self.c_first.val();
             self.mw_last.next = self.c_last.val();
-            self.c_ready.next = self.mw_ready.val();
             self.burst_end.next = self.c_valid.val() & self.mw_ready.val() & self.c_last.val();
         }
         if self.burst_end.val() {
-            self.owner.d.next = 0.into();
+            self.next_owner.next = 0.into();
         }
         if self.owner.q.val() == 0 {
             // the one after the last served comes first, so that no master waits for more than two bursts of others
             if self.served.q.val() == 1 {
                 if self.b_valid.val() {
-                    self.owner.d.next = 2.into();
+                    self.next_owner.next = 2.into();
                     self.served.d.next = 2.into();
                 } else if self.c_valid.val() {
-                    self.owner.d.next = 3.into();
+                    self.next_owner.next = 3.into();
                     self.served.d.next = 3.into();
                 } else if self.a_valid.val() {
-                    self.owner.d.next = 1.into();
+                    self.next_owner.next = 1.into();
                     self.served.d.next = 1.into();
                 }
             } else if self.served.q.val() == 2 {
                 if self.c_valid.val() {
-                    self.owner.d.next = 3.into();
+                    self.next_owner.next = 3.into();
                     self.served.d.next = 3.into();
                 } else if self.a_valid.val() {
-                    self.owner.d.next = 1.into();
+                    self.next_owner.next = 1.into();
                     self.served.d.next = 1.into();
                 } else if self.b_valid.val() {
-                    self.owner.d.next = 2.into();
+                    self.next_owner.next = 2.into();
                     self.served.d.next = 2.into();
                 }
             } else {
                 if self.a_valid.val() {
-                    self.owner.d.next = 1.into();
+                    self.next_owner.next = 1.into();
                     self.served.d.next = 1.into();
                 } else if self.b_valid.val() {
-                    self.owner.d.next = 2.into();
+                    self.next_owner.next = 2.into();
                     self.served.d.next = 2.into();
                 } else if self.c_valid.val() {
-                    self.owner.d.next = 3.into();
+                    self.next_owner.next = 3.into();
                     self.served.d.next = 3.into();
                 }
             }
         }
+        self.owner.d.next = self.next_owner.val();
+        self.is_a.d.next = self.next_owner.val() == 1;
+        self.is_b.d.next = self.next_owner.val() == 2;
+        self.is_c.d.next = self.next_owner.val() == 3;
         self.busy.next = self.owner.q.val() != 0;
     }
 }

@@ -15,7 +15,7 @@
 #![allow(missing_docs)]
 
 use crate::prelude::*;
-use crate::prim::{BlockRam, Quiet, Reg, SmallFifo};
+use crate::prim::{ApartRam, Quiet, Reg, SmallFifo};
 use crate::wide::{bit_cast_wide, bits_wide, Wide};
 use crate::FastBlock;
 
@@ -63,7 +63,7 @@ pub struct Side<const RECORD_LOG2: usize> {
     /// The word of two clocks ago.
     pub word: Signal<Out, SideWord>,
     fifo: SmallFifo<Hit, 5>,
-    words: BlockRam<SideWord, RECORD_LOG2>,
+    words: ApartRam<SideWord, RECORD_LOG2>,
     valid1: Reg<Bit>,
     clear1: Reg<Bit>,
     index1: Reg<Bits<RECORD_LOG2>>,
@@ -83,6 +83,8 @@ pub struct Side<const RECORD_LOG2: usize> {
     word4: Reg<SideWord>,
     word5: Reg<SideWord>,
     pop: Signal<Local, Bit>,
+    meets: Signal<Local, Bit>,
+    read_meets: Signal<Local, Bit>,
     index: Signal<Local, Bits<RECORD_LOG2>>,
     old: Signal<Local, SideWord>,
     new: Signal<Local, SideWord>,
@@ -101,16 +103,24 @@ impl<const RECORD_LOG2: usize> Logic for Side<RECORD_LOG2> {
         self.pop.next = self.fifo.valid.val() & !self.clear.val();
         self.fifo.pop.next = self.pop.val();
         self.index.next = bit_cast::<RECORD_LOG2, 17>(self.fifo.data.val().index);
+        // a word that is being written is not read in that clock: RAMs differ in what they would give. The one beside it is, for nothing:
+        // an update takes the word from where it waits, a copy asks again
+        self.meets.next = self.valid3.q.val() & (self.index3.q.val() == self.index.val());
+        self.read_meets.next = self.valid3.q.val() & (self.index3.q.val() == self.read_index.val());
         self.words.read_address.next = self.read_index.val();
+        if self.read_meets.val() {
+            self.words.read_address.next = self.read_index.val() ^ 1;
+        }
         if self.pop.val() {
             self.words.read_address.next = self.index.val();
+            if self.meets.val() {
+                self.words.read_address.next = self.index.val() ^ 1;
+            }
         }
         if self.clear.val() {
             self.index.next = self.clear_index.val();
         }
-        // a word that is being written is not read in that clock: RAMs differ in what they would give
-        self.taken.next =
-            self.read.val() & !self.pop.val() & !(self.valid3.q.val() & (self.index3.q.val() == self.read_index.val()));
+        self.taken.next = self.read.val() & !self.pop.val() & !self.read_meets.val();
         self.word.next = self.words.read_data.val();
         self.valid1.d.next = self.pop.val() | self.clear.val();
         self.clear1.d.next = self.clear.val();

@@ -19,6 +19,8 @@ struct Model {
     entries: Vec<DumpEntry>,
     /// Hits that wait, with the clock they came in.
     waiting: [VecDeque<(u64, u32, u16)>; 2],
+    /// The record that was written in the clock before.
+    committed: Option<u32>,
 }
 
 /// Block, model, and a host memory that takes words when it likes.
@@ -57,6 +59,7 @@ impl<const R: usize> Pair<R> {
             model: Model {
                 entries: vec![DumpEntry::default(); 1 << R],
                 waiting: Default::default(),
+                committed: None,
             },
             rng: StdRng::seed_from_u64(seed),
             clock: 0,
@@ -100,13 +103,14 @@ impl<const R: usize> Pair<R> {
         self.bench.settle();
         self.table();
         self.memory();
-        // the model: a clear at once, else the oldest hit that has come through the FIFO; stamped two clocks later
+        // the model: a clear of the clock before, else the oldest hit that has come through the FIFO; stamped two clocks later
         if let Some(hit) = hit {
             self.model.waiting[hit.1].push_back((self.clock, hit.0, hit.2));
         }
         let stamp = stamp_of(self.time + 2 * STEP);
+        let cleared = std::mem::replace(&mut self.model.committed, commit);
         for side in 0..2 {
-            if let Some(index) = commit {
+            if let Some(index) = cleared {
                 let entry = &mut self.model.entries[index as usize];
                 (entry.stamp[side], entry.packets[side], entry.bytes[side]) = (stamp, 0, 0);
             } else if self.model.waiting[side].front().is_some_and(|w| w.0 + 2 <= self.clock) {

@@ -16,10 +16,8 @@ pub struct Stash {
     pub clock: Signal<In, Clock>,
     /// Signature of a key.
     pub signature: Signal<In, Wide<45>>,
-    /// Writes an entry.
-    pub write: Signal<In, Bit>,
-    /// Entry.
-    pub entry: Signal<In, Bits<4>>,
+    /// Writes this entry, a bit for each.
+    pub writes: Signal<In, Bits<16>>,
     /// Its bits: signature 44:0, index 61:45, valid 62.
     pub word: Signal<In, Wide<STASH_BITS>>,
     /// An entry has this signature.
@@ -44,7 +42,7 @@ impl Logic for Stash {
         for i in 0..16 {
             self.entries[i].clock.next = self.clock.val();
             self.entries[i].d.next = self.entries[i].q.val();
-            if self.write.val() & (self.entry.val() == i.to_bits()) {
+            if self.writes.val().get_bit(i) {
                 self.entries[i].d.next = self.word.val();
             } else {
                 if self.entries[i].q.val().get_bits::<45>(0) == self.signature.val() {

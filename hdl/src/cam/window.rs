@@ -93,6 +93,8 @@ pub struct WindowDecode<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     pub stash_write: Signal<Out, Bit>,
     /// Entry.
     pub stash_entry: Signal<Out, Bits<4>>,
+    /// The same as a bit of each entry, from registers: every entry's comparison waits for its own.
+    pub stash_writes: Signal<Out, Bits<16>>,
     /// Its bits: signature 44:0, index 61:45, valid 62.
     pub stash: Signal<Out, Wide<STASH_BITS>>,
     staged: StagedWords,
@@ -103,6 +105,10 @@ pub struct WindowDecode<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     is_tag0: Reg<Bit>,
     is_tag1: Reg<Bit>,
     is_stash: Reg<Bit>,
+    stash_now: Reg<Bits<16>>,
+    in_stash: Signal<Local, Bit>,
+    new_entry: Signal<Local, Bits<4>>,
+    one: Signal<Local, Bits<16>>,
     address: Signal<Local, Bits<23>>,
     taken: Signal<Local, Bit>,
     word: Signal<Local, Bits<4>>,
@@ -163,6 +169,11 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for WindowDecod
             is_tag0: Default::default(),
             is_tag1: Default::default(),
             is_stash: Default::default(),
+            stash_writes: Default::default(),
+            stash_now: Default::default(),
+            in_stash: Default::default(),
+            new_entry: Default::default(),
+            one: Default::default(),
             address: Default::default(),
             taken: Default::default(),
             word: Default::default(),
@@ -194,7 +205,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for WindowDecod
 impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for WindowDecode<RECORD_LOG2, BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, stash_low, at, data, is_record, is_tag0, is_tag1, is_stash);
+        dff_setup!(self, clock, stash_low, at, data, is_record, is_tag0, is_tag1, is_stash, stash_now);
         clock!(self, clock, staged);
         // what kind of write it is
         self.address.next = self.window.val().address;
@@ -208,9 +219,17 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for WindowDecode<
             self.taken.val() & (self.address.val() >= self.tag0.val()) & (self.address.val() < self.tag0_end.val());
         self.is_tag1.d.next =
             self.taken.val() & (self.address.val() >= self.tag1.val()) & (self.address.val() < self.tag1_end.val());
-        self.is_stash.d.next = self.taken.val()
+        self.in_stash.next = self.taken.val()
             & (self.address.val() >= self.stash_base.val())
             & (self.address.val() < self.stash_end.val());
+        self.is_stash.d.next = self.in_stash.val();
+        self.new_entry.next = bit_cast::<4, 23>(self.address.val() >> self.stash_shift.val());
+        self.one.next = 1.into();
+        self.stash_now.d.next = 0.into();
+        if self.in_stash.val() & self.address.val().get_bit(2) {
+            self.stash_now.d.next = self.one.val() << self.new_entry.val();
+        }
+        self.stash_writes.next = self.stash_now.q.val();
         // record
         self.word.next = bits_narrow::<4>(self.at.q.val().get_bits::<4>(2));
         self.staged.write.next = self.is_record.q.val();

@@ -96,8 +96,9 @@ pub struct Inject<const W: usize, const LB: usize> {
     above: Signal<Local, Bits<16>>,
 
     // the slot at hand; state: 0 idle, 1 ask and 2 read descriptor, 3 check it, 4 ask and 5 read frame, 6 send, 7 and 8 write
-    // the head back, 9 wait until what follows from the new head is in registers
-    state: Reg<Bits<4>>,
+    // the head back, 9 wait until what follows from the new head is in registers;
+    // state n is bit n - 1, since much waits for some of them
+    state: Reg<Bits<9>>,
     stale: Reg<Bit>,
     failed: Reg<Bit>,
     slot: Reg<Wide<64>>,
@@ -351,7 +352,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         self.next_head.next = self.head1.q.val() + 1;
 
         // words of the host, byte 0 to the front of the beat
-        self.take.next = self.md_valid.val() & ((self.state.q.val() == 2) | (self.state.q.val() == 5));
+        self.take.next = self.md_valid.val() & (self.state.q.val().get_bit(1) | self.state.q.val().get_bit(4));
         self.word.next = bits_literal::<64>(0);
         for i in 0..8 {
             self.byte.next = self.md_data.val().get_bits::<8>(i * 8);
@@ -376,14 +377,14 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
             // words past those asked for are thrown away
             if !self.over.val() {
                 self.got.d.next = self.got.q.val() + 1;
-                self.buffer.write.next = self.state.q.val() == 5;
+                self.buffer.write.next = self.state.q.val().get_bit(4);
                 self.sub.d.next = self.sub.q.val() + 1;
                 if self.sub.q.val() == self.sub_last.val() {
                     self.sub.d.next = 0.into();
                     self.write_at.d.next = self.write_at.q.val() + 1;
                 }
             }
-            if (self.state.q.val() == 2) & (self.got.q.val() == 3) {
+            if self.state.q.val().get_bit(1) & (self.got.q.val() == 3) {
                 self.port.d.next = self.md_data.val().get_bit(8);
                 self.length.d.next = bits_narrow(self.length_word.val());
                 self.own.d.next = self.md_data.val().get_bit(63);
@@ -391,7 +392,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         }
 
         // beats out of the buffer, two clocks after their address
-        self.sending.next = self.state.q.val() == 6;
+        self.sending.next = self.state.q.val().get_bit(5);
         self.issue.next = self.sending.val() & self.issue_left.q.val().any() & (self.used.q.val() != self.most.val());
         self.pop.next = self.sending.val() & self.beats.valid.val() & self.inj_ready.val();
         if self.issue.val() {
@@ -421,7 +422,7 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
         self.up_words.next = self.up.val() >> 3;
         self.before.next = self.length.q.val() - 1;
         self.count.next = bit_cast::<9, 16>(self.before.val() >> self.lb.val());
-        if self.state.q.val() == 0 {
+        if !self.state.q.val().any() {
             self.stale.d.next = false;
             self.failed.d.next = false;
             self.read_not.d.next = 0.into();
@@ -432,36 +433,36 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
                 self.state.d.next = 1.into();
             }
         }
-        if (self.state.q.val() == 1) & self.mr_ready.val() {
+        if self.state.q.val().get_bit(0) & self.mr_ready.val() {
             self.state.d.next = 2.into();
         }
-        if (self.state.q.val() == 2) & self.take.val() & self.md_last.val() {
-            self.state.d.next = 3.into();
+        if self.state.q.val().get_bit(1) & self.take.val() & self.md_last.val() {
+            self.state.d.next = 4.into();
         }
-        if self.state.q.val() == 3 {
+        if self.state.q.val().get_bit(2) {
             self.want.d.next = bit_cast::<9, 16>(self.up_words.val()) - 1;
             self.got.d.next = 0.into();
             self.sub.d.next = 0.into();
             self.write_at.d.next = 0.into();
-            self.state.d.next = 4.into();
+            self.state.d.next = 8.into();
             if self.failed.q.val() {
                 self.tally1.d.next.valid = true;
                 self.tally1.d.next.reason = self.dma_error.val();
-                self.state.d.next = 7.into();
+                self.state.d.next = 64.into();
             } else if (self.own.q.val() == self.phase.q.val())
                 | (self.length.q.val() < self.min.val())
                 | (self.length.q.val() > self.max.val())
             {
                 self.tally1.d.next.valid = true;
                 self.tally1.d.next.reason = self.bad_inject.val();
-                self.state.d.next = 7.into();
+                self.state.d.next = 64.into();
             }
         }
-        if (self.state.q.val() == 4) & self.mr_ready.val() {
-            self.state.d.next = 5.into();
+        if self.state.q.val().get_bit(3) & self.mr_ready.val() {
+            self.state.d.next = 16.into();
         }
-        if (self.state.q.val() == 5) & self.take.val() & self.md_last.val() {
-            self.state.d.next = 6.into();
+        if self.state.q.val().get_bit(4) & self.take.val() & self.md_last.val() {
+            self.state.d.next = 32.into();
             self.read_not.d.next = 255.into();
             self.issue_left.d.next = self.count.val() + 1;
             self.beats_left.d.next = self.count.val() + 1;
@@ -469,43 +470,43 @@ impl<const W: usize, const LB: usize> Logic for Inject<W, LB> {
             if self.broken.val() {
                 self.tally1.d.next.valid = true;
                 self.tally1.d.next.reason = self.dma_error.val();
-                self.state.d.next = 7.into();
+                self.state.d.next = 64.into();
             }
         }
         if self.pop.val() {
             self.first.d.next = false;
             self.beats_left.d.next = self.beats_left.q.val() - 1;
             if self.beats_left.q.val() == 1 {
-                self.state.d.next = 7.into();
+                self.state.d.next = 64.into();
             }
         }
-        if self.state.q.val() == 7 {
+        if self.state.q.val().get_bit(6) {
             self.back_valid.d.next = !self.stale.q.val();
-            self.state.d.next = 8.into();
+            self.state.d.next = 128.into();
         }
-        if (self.state.q.val() == 8) & ((!self.back_valid.q.val()) | self.mw_ready.val()) {
+        if self.state.q.val().get_bit(7) & ((!self.back_valid.q.val()) | self.mw_ready.val()) {
             self.back_valid.d.next = false;
-            self.state.d.next = 9.into();
+            self.state.d.next = 256.into();
             if !self.stale.q.val() {
                 self.head1.d.next = self.next_head.val();
                 self.irq1.d.next = true;
             }
         }
-        if self.state.q.val() == 9 {
+        if self.state.q.val().get_bit(8) {
             self.state.d.next = 0.into();
         }
         if self.switched_on.q.val() {
             self.head1.d.next = 0.into();
         }
 
-        self.mr_valid.next = (self.state.q.val() == 1) | (self.state.q.val() == 4);
+        self.mr_valid.next = self.state.q.val().get_bit(0) | self.state.q.val().get_bit(3);
         self.mr_addr.next = self.slot.q.val();
         self.mr_len.next = self.descriptor.val();
-        if self.state.q.val() == 4 {
+        if self.state.q.val().get_bit(3) {
             self.mr_addr.next = self.slot.q.val() | bits_literal::<64>(32);
             self.mr_len.next = bit_cast::<13, 16>(self.up_words.val()) << 3;
         }
-        self.md_ready.next = (self.state.q.val() == 2) | (self.state.q.val() == 5);
+        self.md_ready.next = self.state.q.val().get_bit(1) | self.state.q.val().get_bit(4);
         self.mw_valid.next = self.back_valid.q.val();
         self.mw_addr.next = self.write_back.q.val();
         self.mw_data.next = bit_cast_wide::<64, 32>(bits_wide(self.next_head.val()));

@@ -175,6 +175,8 @@ pub struct Punt<const W: usize, const LB: usize> {
     byte: Signal<Local, Wide<8>>,
     swapped: Signal<Local, Wide<64>>,
     mask: Signal<Local, Wide<64>>,
+    /// What of the frame's last word belongs to it.
+    end_mask: Reg<Wide<64>>,
     tag: Signal<Local, Wide<64>>,
     last_word: Signal<Local, Bit>,
     keep: Signal<Local, Bits<3>>,
@@ -316,6 +318,7 @@ impl<const W: usize, const LB: usize> Default for Punt<W, LB> {
             byte: Default::default(),
             swapped: Default::default(),
             mask: Default::default(),
+            end_mask: Default::default(),
             tag: Default::default(),
             last_word: Default::default(),
             keep: Default::default(),
@@ -375,7 +378,7 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
             self, clock, read_at, issued, coming, arriving, used, popped, no_room, index, phase, state, slot, stale,
             cut, length, words_left, beats_left, sub, offset, first
         );
-        dff_setup!(self, clock, out_valid, out_offset, out_data, out_first, out_last);
+        dff_setup!(self, clock, out_valid, out_offset, out_data, out_first, out_last, end_mask);
         clock!(self, clock, buffer, frames, beats);
 
         // registers; a tail that is written in the clock after the ring was switched on stays
@@ -526,10 +529,14 @@ impl<const W: usize, const LB: usize> Logic for Punt<W, LB> {
         self.move_on.next = self.move_on.val() << 3;
         self.mask.next = bits_literal::<64>(0);
         self.mask.next = !self.mask.val();
-        if self.last_word.val() & self.keep.val().any() {
-            self.mask.next = self.mask.val() >> self.move_on.val();
+        // of the clock before: the length stands before the first word, but for a frame that is cut, whose words are many
+        self.end_mask.d.next = self.mask.val();
+        if self.keep.val().any() {
+            self.end_mask.d.next = self.mask.val() >> self.move_on.val();
         }
-        self.swapped.next = self.swapped.val() & self.mask.val();
+        if self.last_word.val() {
+            self.swapped.next = self.swapped.val() & self.end_mask.q.val();
+        }
 
         // word 3 of the descriptor (nat64_layout::ring)
         self.tag.next = bit_cast_wide::<64, 6>(bits_wide(self.head_entry.val().reason))
