@@ -190,6 +190,10 @@ pub struct Ingress<const W: usize, const LB: usize> {
     may1: Signal<Local, Bit>,
     turn0: Signal<Local, Bit>,
     turn1: Signal<Local, Bit>,
+    in0: Signal<Local, Bit>,
+    in1: Signal<Local, Bit>,
+    next0: Signal<Local, Bit>,
+    next1: Signal<Local, Bit>,
     pop0: Signal<Local, Bit>,
     pop1: Signal<Local, Bit>,
     pop: Signal<Local, Bit>,
@@ -255,7 +259,7 @@ impl<const W: usize, const LB: usize> Default for Ingress<W, LB> {
             clock rx0_valid rx0_ready rx0_data rx0_count rx0_first rx0_last rx0_error rx1_valid rx1_ready rx1_data
             rx1_count rx1_first rx1_last rx1_error room write valid data count first last port fault tally frame_valid
             frame_port frame_bytes idle skid0 skid1 flags0 flags1 enable word side head_data head_count head_flags
-            head_last head_error start open first0 first1 last0 last1 may0 may1 turn0 turn1 pop0 pop1 pop over emit disabled ending bytes_before bytes_here index_here in_frame current
+            head_last head_error start open first0 first1 last0 last1 may0 may1 turn0 turn1 in0 in1 next0 next1 pop0 pop1 pop over emit disabled ending bytes_before bytes_here index_here in_frame current
             turn emitting refused index bytes distance near near_next enabled out_valid out_data out_count out_first out_last out_port out_fault
             out_tally out_frame out_frame_port _quiet;
             ctrl = u64::from(Ctrl::OFFSET),
@@ -325,27 +329,27 @@ impl<const W: usize, const LB: usize> Logic for Ingress<W, LB> {
         self.may1.next = !self.first1.val() | self.open.q.val();
         self.turn0.next = !(self.skid1.out_valid.val() & self.turn.q.val());
         self.turn1.next = !self.skid0.out_valid.val() | self.turn.q.val();
-        self.pop0.next = self.skid0.out_valid.val() & self.turn0.val() & self.may0.val();
-        self.pop1.next = self.skid1.out_valid.val() & self.turn1.val() & self.may1.val();
-        if self.in_frame.q.val() {
-            self.pop0.next = self.skid0.out_valid.val() & !self.current.q.val();
-            self.pop1.next = self.skid1.out_valid.val() & self.current.q.val();
-        }
+        self.in0.next = self.in_frame.q.val() & self.skid0.out_valid.val() & !self.current.q.val();
+        self.in1.next = self.in_frame.q.val() & self.skid1.out_valid.val() & self.current.q.val();
+        self.next0.next = !self.in_frame.q.val() & self.skid0.out_valid.val() & self.turn0.val();
+        self.next1.next = !self.in_frame.q.val() & self.skid1.out_valid.val() & self.turn1.val();
+        self.pop0.next = self.in0.val() | (self.next0.val() & self.may0.val());
+        self.pop1.next = self.in1.val() | (self.next1.val() & self.may1.val());
         self.skid0.pop.next = self.pop0.val();
         self.skid1.pop.next = self.pop1.val();
         self.pop.next = self.pop0.val() | self.pop1.val();
         // from these, not from the head: which port's that is has to reach the whole beat first
         self.start.next =
-            !self.in_frame.q.val() & ((self.pop0.val() & self.first0.val()) | (self.pop1.val() & self.first1.val()));
+            self.open.q.val() & ((self.next0.val() & self.first0.val()) | (self.next1.val() & self.first1.val()));
         self.last0.next = self.skid0.out_flags.val().get_bit(1);
         self.last1.next = self.skid1.out_flags.val().get_bit(1);
         self.disabled.next = self.refused.q.val();
-        self.emit.next = self.pop.val() & self.in_frame.q.val() & self.emitting.q.val();
+        self.emit.next =
+            (self.start.val() & self.enabled.q.val()) | ((self.in0.val() | self.in1.val()) & self.emitting.q.val());
         self.index_here.next = self.index.q.val();
         self.bytes_before.next = self.bytes.q.val();
         if self.start.val() {
             self.disabled.next = !self.enabled.q.val();
-            self.emit.next = self.enabled.q.val();
             self.index_here.next = 0.into();
             self.bytes_before.next = 0.into();
             self.in_frame.d.next = true;

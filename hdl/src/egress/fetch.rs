@@ -442,8 +442,10 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         }
 
         // The end record: taken when it is known whose it is, in the clock its frame comes to hand or later.
-        self.take_end.next = self.ends.valid.val()
-            & (self.load.val() | (self.active.q.val() & (!self.finish.val()) & (!self.end_known.q.val())));
+        self.take_end.next = self.ends.valid.val() & (!self.end_known.q.val());
+        if self.turn.val() {
+            self.take_end.next = self.ends.valid.val() & self.jobs.valid.val();
+        }
         self.ends.pop.next = self.take_end.val();
         self.bad_here.next = self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.job.q.val().need);
         self.bad_ahead.next = self.ends.data.val().fault.any() | (self.ends.data.val().bytes < self.ahead.val().need);

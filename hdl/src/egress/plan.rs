@@ -47,6 +47,8 @@ pub struct Plan<const LB: usize> {
     taken: Signal<Local, Bits<16>>,
     delta16: Signal<Local, Bits<16>>,
     translate: Signal<Local, Bit>,
+    gate: Signal<Local, Bits<12>>,
+    start: Signal<Local, Bits<12>>,
     told: Signal<Local, FrameEnd>,
     wide: Constant<Bit>,
     lb: Constant<Bits<4>>,
@@ -80,6 +82,8 @@ impl<const LB: usize> Default for Plan<LB> {
             taken: Default::default(),
             delta16: Default::default(),
             translate: Default::default(),
+            gate: Default::default(),
+            start: Default::default(),
             told: Default::default(),
             wide: Constant::new(is_wide(LB)),
             lb: Constant::new((LB as u64).into()),
@@ -144,17 +148,16 @@ impl<const LB: usize> Logic for Plan<LB> {
         self.job.next.need = self.decision.val().need;
         self.job.next.end = self.told.val();
         self.job.next.port = self.decision.val().port;
+        // masked, not chosen: of a choice with a constant synthesis makes the reset of a register, and who loads it is late enough
+        self.gate.next = 0.into();
         if self.translate.val() {
-            self.job.next.prime = self.before.val().any() & (!self.alone.val());
-            self.job.next.alone = self.alone.val();
-            self.job.next.start = self.first.val() - self.before.val();
-            self.job.next.shift = bit_cast::<6, 12>(self.shift.val());
-        } else {
-            self.job.next.prime = false;
-            self.job.next.alone = false;
-            self.job.next.start = 0.into();
-            self.job.next.shift = 0.into();
+            self.gate.next = 0xfff.into();
         }
+        self.start.next = self.first.val() - self.before.val();
+        self.job.next.prime = self.translate.val() & self.before.val().any() & (!self.alone.val());
+        self.job.next.alone = self.translate.val() & self.alone.val();
+        self.job.next.start = self.start.val() & self.gate.val();
+        self.job.next.shift = bit_cast::<6, 12>(self.shift.val() & self.gate.val());
         self.header.next = self.decision.val().header;
     }
 }
