@@ -21,7 +21,7 @@ use super::meta::{Arrival, BeatMeta, FrameEnd, Header, Job, Step, TO_NOWHERE, TO
 use super::plan::{is_wide, Plan};
 use super::queue::{FallThrough, Queue};
 use crate::prelude::*;
-use crate::prim::{Quiet, Reg, SmallFifo};
+use crate::prim::{Quiet, Reg};
 use crate::types::Decision;
 use crate::wide::*;
 use crate::FastBlock;
@@ -70,7 +70,9 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     plan: Plan<LB>,
     jobs: FallThrough<Job, DN>,
     headers: Queue<Header, DN>,
-    ends: SmallFifo<Arrival, EN>,
+    /// What is to be told of a frame; like the header it stays here until the frame is through.
+    tells: Queue<FrameEnd, DN>,
+    ends: FallThrough<Arrival, EN>,
     arrival: Signal<Local, Arrival>,
 
     // the frame at hand
@@ -92,7 +94,7 @@ pub struct Fetch<const W: usize, const LB: usize, const RN: usize, const DN: usi
     more: Reg<Bit>,
     /// The beat at `index` is needed (translate).
     needed: Reg<Bit>,
-    /// The beat at `index` is the frame's last, once that is known.
+    /// The beat at `index` is the frame's last, once that is known, and it goes as it came.
     at_last: Reg<Bit>,
     /// The beat to be sent is the last (translate).
     last_sent: Reg<Bit>,
@@ -216,6 +218,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             plan: Default::default(),
             jobs: Default::default(),
             headers: Default::default(),
+            tells: Default::default(),
             ends: Default::default(),
             arrival: Default::default(),
             active: Default::default(),
@@ -329,12 +332,14 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
             self, clock, after, present, more, needed, at_last, last_sent, last_out, room, end_known, end_bad, ending
         );
         dff_setup!(self, clock, step1, step2, step3, left2, right2, both2, chunk2, chunk3, previous, data3, mask3);
-        clock!(self, clock, jobs, headers, ends);
+        clock!(self, clock, jobs, headers, tells, ends);
 
         self.plan.decision.next = self.decision.val();
         self.jobs.push.next = self.push.val();
         self.jobs.data_in.next = self.plan.job.val();
         self.headers.push.next = self.push.val();
+        self.tells.push.next = self.push.val();
+        self.tells.data_in.next = self.plan.told.val();
         self.headers.data_in.next = self.plan.header.val();
         self.before.next = self.end_bytes.val() - 1;
         self.rounded.next = self.end_bytes.val() + self.round.val();
@@ -355,9 +360,8 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         // seen a clock late, and so a beat before there is none
         self.room.d.next = self.used.q.val() < self.most.val();
         self.has_beat.next = (!self.needed.q.val()) | self.present.q.val();
-        self.last_moved.next = self.has_beat.val() & self.last_out.q.val() & self.job.q.val().translate;
-        self.last_whole.next =
-            (!self.job.q.val().translate) & (self.job.q.val().drop | (self.present.q.val() & self.at_last.q.val()));
+        self.last_moved.next = self.has_beat.val() & self.last_out.q.val();
+        self.last_whole.next = self.job.q.val().drop | (self.present.q.val() & self.at_last.q.val());
         // `through` is `ready` of the last beat, said so that it waits for nothing else
         self.through.next = self.ended.val() & (self.last_moved.val() | self.last_whole.val());
         if self.job.q.val().translate {
@@ -411,6 +415,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         self.jobs.pop.next = self.load.val();
         // a header stays in its queue while its job is at hand, so that it can be read into its register at every clock
         self.headers.pop.next = self.finish.val();
+        self.tells.pop.next = self.finish.val();
         self.header.d.next = self.headers.data.val();
         self.credit.next = self.finish.val();
         self.active.d.next = self.jobs.valid.val() | (!self.turn.val());
@@ -468,20 +473,20 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         }
         self.present.d.next = (!self.index.q.val().get_bit(11)) & (self.index.q.val() < self.have.q.val());
         self.more.d.next = self.following.q.val() < self.have.q.val();
-        self.at_last.d.next = self.index.q.val() == self.last_of.val();
+        self.at_last.d.next = self.job.q.val().whole & (self.index.q.val() == self.last_of.val());
         if self.go.val() {
             self.present.d.next = (!self.following.q.val().get_bit(11)) & (self.following.q.val() < self.have.q.val());
             self.more.d.next = self.after.q.val() < self.have.q.val();
-            self.at_last.d.next = self.following.q.val() == self.last_of.val();
+            self.at_last.d.next = self.job.q.val().whole & (self.following.q.val() == self.last_of.val());
             self.needed.d.next =
                 (!self.following.q.val().get_bit(11)) & (self.following.q.val() <= self.job.q.val().need_last);
         }
         self.sent_next.next = self.sent.q.val() + 1;
         if self.emit.val() {
             self.last_sent.d.next = self.sent_next.val() == self.job.q.val().out_last;
-            self.last_out.d.next = self.sent_next.val() == self.job.q.val().out_last;
+            self.last_out.d.next = self.job.q.val().translate & (self.sent_next.val() == self.job.q.val().out_last);
         } else if self.go.val() {
-            self.last_out.d.next = self.last_sent.q.val();
+            self.last_out.d.next = self.job.q.val().translate & self.last_sent.q.val();
         }
         self.left_over.next = self.have.q.val();
         if self.active.q.val() {
@@ -490,10 +495,12 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         if self.turn.val() {
             self.present.d.next = (!self.first.val().get_bit(11)) & (self.first.val() < self.left_over.val());
             self.more.d.next = self.second.val() < self.left_over.val();
-            self.at_last.d.next = !self.ahead_last.val().any();
+            self.at_last.d.next = self.ahead.val().whole & (!self.ahead_last.val().any());
             self.needed.d.next = (!self.first.val().get_bit(11)) & (self.first.val() <= self.ahead.val().need_last);
             self.last_sent.d.next = !self.ahead_out.val().any();
-            self.last_out.d.next = (!self.ahead_out.val().any()) & ((!self.ahead.val().prime) | self.primed.val());
+            self.last_out.d.next = self.ahead.val().translate
+                & (!self.ahead_out.val().any())
+                & ((!self.ahead.val().prime) | self.primed.val());
             if self.primed.val() {
                 self.present.d.next = self.second.val() < self.left_over.val();
                 self.needed.d.next = self.second.val() <= self.ahead.val().need_last;
@@ -501,7 +508,7 @@ impl<const W: usize, const LB: usize, const RN: usize, const DN: usize, const EN
         }
 
         // what is told when the frame is through
-        self.told.next = self.job.q.val().end;
+        self.told.next = self.tells.data.val();
         if self.bad.val() {
             self.told.next.tally = true;
             self.told.next.done = false;

@@ -26,6 +26,8 @@ pub struct Job {
     pub drop: Bit,
     /// The frame gets a new header.
     pub translate: Bit,
+    /// The frame goes as it came: neither of these.
+    pub whole: Bit,
     /// The frame goes to the exception ring.
     pub punt: Bit,
     /// First a beat is read that gives no beat: the first beat sent needs two.
@@ -48,8 +50,6 @@ pub struct Job {
     pub shift: Bits<6>,
     /// Bytes the frame must have.
     pub need: Bits<16>,
-    /// What is told when it is through.
-    pub end: FrameEnd,
     /// Port to send on.
     pub port: Bit,
 }

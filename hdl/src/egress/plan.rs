@@ -33,6 +33,8 @@ pub struct Plan<const LB: usize> {
     pub job: Signal<Out, Job>,
     /// The new header.
     pub header: Signal<Out, Header>,
+    /// What is told when it is through.
+    pub told: Signal<Out, FrameEnd>,
     delta: Signal<Local, Bits<12>>,
     up: Signal<Local, Bits<12>>,
     first: Signal<Local, Bits<12>>,
@@ -49,7 +51,7 @@ pub struct Plan<const LB: usize> {
     translate: Signal<Local, Bit>,
     gate: Signal<Local, Bits<12>>,
     start: Signal<Local, Bits<12>>,
-    told: Signal<Local, FrameEnd>,
+
     wide: Constant<Bit>,
     lb: Constant<Bits<4>>,
     round: Constant<Bits<12>>,
@@ -139,6 +141,7 @@ impl<const LB: usize> Logic for Plan<LB> {
 
         self.job.next.drop = self.decision.val().kind == self.kind_drop.val();
         self.job.next.translate = self.translate.val();
+        self.job.next.whole = (!self.translate.val()) & (self.decision.val().kind != self.kind_drop.val());
         self.job.next.punt = self.decision.val().kind == self.kind_punt.val();
         self.job.next.need_last = self.need_last.val();
         self.job.next.out_last = bit_cast::<12, 16>(self.out_before.val() >> self.lb.val());
@@ -146,7 +149,6 @@ impl<const LB: usize> Logic for Plan<LB> {
         self.job.next.full = self.full.val();
         self.job.next.part = bit_cast::<6, LB>(bit_cast::<LB, 12>(self.header_bytes.val()));
         self.job.next.need = self.decision.val().need;
-        self.job.next.end = self.told.val();
         self.job.next.port = self.decision.val().port;
         // masked, not chosen: of a choice with a constant synthesis makes the reset of a register, and who loads it is late enough
         self.gate.next = 0.into();
