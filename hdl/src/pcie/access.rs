@@ -22,6 +22,10 @@
 //! * A register that does not answer within 1,024 clocks gives a completion with Completer Abort; it ends the request.
 //! * During a reset writes are dropped and reads are unsupported.
 //!
+//! What is done with a DW is told by registers that were loaded with the DW before it or while the block was idle, and a request
+//! leaves its queue a clock after it is done: each clock looks at what it has, not at what it will be. A read of a DW that is not
+//! the core's takes as long as one of the layer's registers.
+//!
 //! Latency: `layer::WRITE_CLOCKS` and `layer::READ_CLOCKS`.
 
 use super::ahead::Ahead;
@@ -77,7 +81,7 @@ pub struct Access {
     pub csr_raddr: Signal<Out, Bits<16>>,
     /// The word that was read is on `csr_rdata`.
     pub csr_done: Signal<In, Bit>,
-    /// That word.
+    /// That word; it stands until the next.
     pub csr_rdata: Signal<In, Bits<32>>,
     /// A word of the MSI-X table is written.
     pub entry: Signal<Out, TableWrite>,
@@ -121,15 +125,35 @@ pub struct Access {
     pub count_aborted: Signal<Out, Bit>,
     /// A write was dropped because of a reset.
     pub count_dropped: Signal<Out, Bit>,
-    /// 0 idle, 1 write DWs, 2 read for a partial write, 3 header of a completion, 4 ask for a word, 5 wait for it, 6 an
-    /// error completion.
-    state: Reg<Bits<3>>,
+    /// Bit 0 not idle, and with it one of: 1 write DWs, 2 read for a partial write, 3 header of a completion, 4 ask for a word, 5 wait
+    /// for it, 6 put it into the completion. Bit 7 with the header: an error completion.
+    state: Reg<Bits<8>>,
     write_offset: Reg<Bits<24>>,
     /// Where `write_offset` lies: bit 0 in the MSI-X table, 1 in its pending bits, 2 in the layer's registers, 3 in the moderation times.
     write_area: Reg<Bits<4>>,
     read_area: Reg<Bits<4>>,
     write_left: Reg<Bits<11>>,
-    first: Reg<Bit>,
+    /// Byte enables of the DW to write.
+    enables: Reg<Bits<4>>,
+    /// It is the last one.
+    last_dw: Reg<Bit>,
+    /// The write leaves the queue: what the queue shows is still that one.
+    write_done: Reg<Bit>,
+    /// The read leaves the queue.
+    read_done: Reg<Bit>,
+    /// The oldest read may begin as far as writes go.
+    due: Reg<Bit>,
+    /// Room for a completion, a clock ago.
+    room: Reg<Bit>,
+    /// Bytes the oldest read leaves out in front, and in all; it is of length zero.
+    skip: Reg<Bits<2>>,
+    cut: Reg<Bits<13>>,
+    empty_read: Reg<Bit>,
+    /// DWs of the next completion.
+    size: Reg<Bits<8>>,
+    /// The word at hand is the last of its completion, of its read.
+    chunk_end: Reg<Bit>,
+    read_end: Reg<Bit>,
     done_writes: Reg<Bits<8>>,
     reading: Reg<Bit>,
     read_offset: Reg<Bits<24>>,
@@ -150,41 +174,34 @@ pub struct Access {
     whole: Reg<Bits<4>>,
     w: Signal<Local, WriteRequest>,
     r: Signal<Local, ReadRequest>,
-    writing: Signal<Local, Bit>,
     here: Signal<Local, Bits<24>>,
-    area: Signal<Local, Bits<4>>,
     after_write: Signal<Local, Bits<24>>,
     after_read: Signal<Local, Bits<24>>,
     /// Areas of a new write, of the next DW of a write, of a new read, and of its next DW.
     areas: [Area; 4],
-    enables: Signal<Local, Bits<4>>,
     mask: Signal<Local, Bits<32>>,
     value: Signal<Local, Bits<32>>,
-    is_table: Signal<Local, Bit>,
-    is_pba: Signal<Local, Bit>,
-    is_state: Signal<Local, Bit>,
-    is_moderation: Signal<Local, Bit>,
+    /// A DW may be written, and lies in BAR2 or belongs to the core.
+    act: Signal<Local, Bit>,
+    plain: Signal<Local, Bit>,
+    /// The word to read is not the core's.
+    apart: Signal<Local, Bit>,
     level: Signal<Local, Bits<8>>,
-    room: Signal<Local, Bit>,
     behind: Signal<Local, Bits<8>>,
-    last_dw: Signal<Local, Bit>,
     next_dw: Signal<Local, Bit>,
-    new_offset: Signal<Local, Bits<24>>,
-    skip: Signal<Local, Bits<13>>,
+    skipped: Signal<Local, Bits<2>>,
     trail: Signal<Local, Bits<13>>,
     all_bytes: Signal<Local, Bits<13>>,
     end_be: Signal<Local, Bits<4>>,
-    empty_read: Signal<Local, Bit>,
     limit: Signal<Local, Bits<11>>,
     within: Signal<Local, Bits<11>>,
     to_edge: Signal<Local, Bits<11>>,
-    size: Signal<Local, Bits<11>>,
     common: Signal<Local, Bits<32>>,
     odd_bytes: Signal<Local, Bits<13>>,
     chunk_bytes: Signal<Local, Bits<13>>,
-    got: Signal<Local, Bit>,
     answer: Signal<Local, Bits<32>>,
     asked: Signal<Local, Bit>,
+    merged: Signal<Local, Bit>,
     push: Signal<Local, Bit>,
     push_last: Signal<Local, Bit>,
     push_dw: Signal<Local, Bits<32>>,
@@ -196,7 +213,7 @@ pub struct Access {
 
 impl Default for Access {
     fn default() -> Self {
-        const { assert!(READ == 6, "clocks a word of the state is waited for") };
+        const { assert!(READ == 6, "the clock of asking, five of waiting, and the word is there") };
         Self {
             clock: Default::default(),
             id: Default::default(),
@@ -245,7 +262,16 @@ impl Default for Access {
             write_area: Default::default(),
             read_area: Default::default(),
             write_left: Default::default(),
-            first: Default::default(),
+            write_done: Default::default(),
+            read_done: Default::default(),
+            due: Default::default(),
+            chunk_end: Default::default(),
+            cut: Default::default(),
+            read_end: Default::default(),
+            act: Default::default(),
+            plain: Default::default(),
+            apart: Default::default(),
+            merged: Default::default(),
             done_writes: Default::default(),
             reading: Default::default(),
             read_offset: Default::default(),
@@ -265,26 +291,20 @@ impl Default for Access {
             whole: Default::default(),
             w: Default::default(),
             r: Default::default(),
-            writing: Default::default(),
             here: Default::default(),
-            area: Default::default(),
             after_write: Default::default(),
             after_read: Default::default(),
             areas: Default::default(),
             enables: Default::default(),
             mask: Default::default(),
             value: Default::default(),
-            is_table: Default::default(),
-            is_pba: Default::default(),
-            is_state: Default::default(),
-            is_moderation: Default::default(),
             level: Default::default(),
             room: Default::default(),
             behind: Default::default(),
             last_dw: Default::default(),
             next_dw: Default::default(),
-            new_offset: Default::default(),
             skip: Default::default(),
+            skipped: Default::default(),
             trail: Default::default(),
             all_bytes: Default::default(),
             end_be: Default::default(),
@@ -296,7 +316,6 @@ impl Default for Access {
             common: Default::default(),
             odd_bytes: Default::default(),
             chunk_bytes: Default::default(),
-            got: Default::default(),
             answer: Default::default(),
             asked: Default::default(),
             push: Default::default(),
@@ -321,7 +340,8 @@ impl Logic for Access {
             write_area,
             read_area,
             write_left,
-            first,
+            enables,
+            last_dw,
             done_writes,
             reading,
             read_offset,
@@ -330,12 +350,15 @@ impl Logic for Access {
         dff_setup!(
             self, clock, bytes, low, head_at, chunk, chunk_left, chunk_at, abort, waited, push_at, whole_at, whole
         );
+        dff_setup!(self, clock, write_done, read_done, due, room, skip, cut, empty_read, size, chunk_end, read_end);
         clock!(self, clock, memory, marks);
         self.w.next = self.write.val();
         self.r.next = self.read.val();
-        self.write_pop.next = false;
+        self.write_pop.next = self.write_done.q.val();
+        self.write_done.d.next = false;
         self.payload_pop.next = false;
-        self.read_pop.next = false;
+        self.read_pop.next = self.read_done.q.val();
+        self.read_done.d.next = false;
         self.count_unsupported.next = false;
         self.count_aborted.next = false;
         self.count_dropped.next = false;
@@ -343,18 +366,11 @@ impl Logic for Access {
         self.push_last.next = false;
         self.push_dw.next = 0.into();
 
-        // where the word at hand lies
-        self.writing.next = (self.state.q.val() == 1) | (self.state.q.val() == 2);
+        // the word at hand
         self.here.next = self.read_offset.q.val();
-        self.area.next = self.read_area.q.val();
-        if self.writing.val() {
+        if self.state.q.val().get_bit(1) | self.state.q.val().get_bit(2) {
             self.here.next = self.write_offset.q.val();
-            self.area.next = self.write_area.q.val();
         }
-        self.is_table.next = self.area.val().get_bit(0);
-        self.is_pba.next = self.area.val().get_bit(1);
-        self.is_state.next = self.area.val().get_bit(2);
-        self.is_moderation.next = self.area.val().get_bit(3);
         // told a clock ahead, because all that is done with a DW depends on it
         self.after_write.next = self.write_offset.q.val() + 4;
         self.after_read.next = self.read_offset.q.val() + 4;
@@ -364,67 +380,57 @@ impl Logic for Access {
         self.areas[3].offset.next = self.after_read.val();
 
         // the word to write, byte 0 least significant
-        self.last_dw.next = self.write_left.q.val() == 1;
-        self.enables.next = 15.into();
-        if self.first.q.val() {
-            self.enables.next = self.w.val().first_be;
-        } else if self.last_dw.val() {
-            self.enables.next = self.w.val().last_be;
-        }
         self.value.next = (self.payload.val() >> 24)
             | ((self.payload.val() >> 8) & 0xff00)
             | ((self.payload.val() << 8) & 0xff0000)
             | (self.payload.val() << 24);
         self.mask.next = 0.into();
-        if self.enables.val().get_bit(0) {
+        if self.enables.q.val().get_bit(0) {
             self.mask.next = self.mask.val() | 0xff;
         }
-        if self.enables.val().get_bit(1) {
+        if self.enables.q.val().get_bit(1) {
             self.mask.next = self.mask.val() | 0xff00;
         }
-        if self.enables.val().get_bit(2) {
+        if self.enables.q.val().get_bit(2) {
             self.mask.next = self.mask.val() | 0xff0000;
         }
-        if self.enables.val().get_bit(3) {
+        if self.enables.q.val().get_bit(3) {
             self.mask.next = self.mask.val() | (bits::<32>(0xff) << 24);
         }
-        self.csr_write.next = false;
         self.csr_bar2.next = self.w.val().bar2;
-        self.csr_addr.next = self.here.val();
+        self.csr_addr.next = self.write_offset.q.val();
         self.csr_wdata.next = self.value.val();
-        if self.state.q.val() == 2 {
+        if self.state.q.val().get_bit(2) {
             self.csr_wdata.next = (self.value.val() & self.mask.val()) | (self.csr_rdata.val() & (!self.mask.val()));
         }
         self.asked.next = false;
         self.csr_raddr.next = bit_cast::<16, 24>(self.here.val());
-        self.entry.next.valid = false;
-        self.entry.next.word = self.here.val().get_bits::<2>(2);
+        self.entry.next.word = self.write_offset.q.val().get_bits::<2>(2);
         self.entry.next.data = self.value.val();
         self.entry.next.mask = self.mask.val();
-        self.moderate.next.valid = false;
         self.moderate.next.word = 0.into();
         self.moderate.next.data = self.value.val();
         self.moderate.next.mask = self.mask.val();
         // table entries are 16 bytes apart, moderation times 4
-        self.vector.next = self.here.val().get_bit(4);
-        self.table_word.next = self.here.val().get_bits::<3>(2);
-        if self.is_moderation.val() {
-            self.vector.next = self.here.val().get_bit(2);
-            self.table_word.next = bit_cast::<3, 1>(self.here.val().get_bits::<1>(2)) << 2;
+        self.vector.next = self.write_offset.q.val().get_bit(4);
+        if self.write_area.q.val().get_bit(3) {
+            self.vector.next = self.write_offset.q.val().get_bit(2);
+        }
+        self.table_word.next = self.read_offset.q.val().get_bits::<3>(2);
+        if self.read_area.q.val().get_bit(3) {
+            self.table_word.next = bit_cast::<3, 1>(self.read_offset.q.val().get_bits::<1>(2)) << 2;
         }
         self.state_word.next = self.here.val().get_bits::<6>(2);
-        self.state_write.next = false;
         self.state_wdata.next = self.value.val() & self.mask.val();
 
         // byte count and lower address of a new read
-        self.new_offset.next = self.r.val().offset;
-        self.skip.next = 0.into();
+        self.skipped.next = 0.into();
         if self.r.val().first_be == 8 {
-            self.skip.next = 3.into();
+            self.skipped.next = 3.into();
         } else if (self.r.val().first_be & 7) == 4 {
-            self.skip.next = 2.into();
+            self.skipped.next = 2.into();
         } else if (self.r.val().first_be & 3) == 2 {
-            self.skip.next = 1.into();
+            self.skipped.next = 1.into();
         }
         self.end_be.next = self.r.val().last_be;
         if self.r.val().length == 1 {
@@ -440,7 +446,9 @@ impl Logic for Access {
             self.trail.next = 1.into();
         }
         self.all_bytes.next = bit_cast::<13, 11>(self.r.val().length) << 2;
-        self.empty_read.next = (self.r.val().length == 1) & (self.r.val().first_be == 0);
+        self.skip.d.next = self.skipped.val();
+        self.cut.d.next = bit_cast::<13, 2>(self.skipped.val()) + self.trail.val();
+        self.empty_read.d.next = (self.r.val().length == 1) & (self.r.val().first_be == 0);
 
         // the next chunk of it, to a multiple of the largest payload
         self.limit.next = 128.into();
@@ -453,9 +461,9 @@ impl Logic for Access {
         self.within.next = self.limit.val() - 1;
         self.within.next = bit_cast::<11, 10>(self.read_offset.q.val().get_bits::<10>(2)) & self.within.val();
         self.to_edge.next = self.limit.val() - self.within.val();
-        self.size.next = self.read_left.q.val();
+        self.size.d.next = bit_cast::<8, 11>(self.read_left.q.val());
         if self.read_left.q.val() > self.to_edge.val() {
-            self.size.next = self.to_edge.val();
+            self.size.d.next = bit_cast::<8, 11>(self.to_edge.val());
         }
         self.common.next = (bit_cast::<32, 3>(self.r.val().class) << 20)
             | ((bit_cast::<32, 3>(self.r.val().attributes) & 3) << 12)
@@ -463,91 +471,102 @@ impl Logic for Access {
         self.chunk_bytes.next = bit_cast::<13, 8>(self.chunk.q.val()) << 2;
         self.odd_bytes.next = bit_cast::<13, 7>(self.low.q.val()) & 3;
 
+        // a clock late: of a completion that has just ended its last two DWs may be missing in the level
         self.level.next = self.push_at.q.val() - self.memory.at.val();
-        self.room.next = (self.level.val() < 120) & (self.whole.q.val() < 12);
+        self.room.d.next = (self.level.val() < 120) & (self.whole.q.val() < 12);
         self.behind.next = self.done_writes.q.val() - self.r.val().after;
+        self.due.d.next = self.read_valid.val() & (!self.read_done.q.val()) & (!self.behind.val().get_bit(7));
+        self.chunk_end.d.next = self.chunk_left.q.val() == 1;
+        self.read_end.d.next = self.read_left.q.val() == 1;
         self.next_dw.next = false;
-        self.got.next = false;
-        self.answer.next = 0.into();
         self.waited.d.next = self.waited.q.val() + 1;
-        if self.state.q.val() == 0 {
+        if !self.reading.q.val() {
+            // of the oldest read, long before it begins
+            self.abort.d.next = false;
+            self.read_offset.d.next = self.r.val().offset;
+            self.read_area.d.next = self.areas[2].area.val();
+            self.read_left.d.next = self.r.val().length;
+            self.bytes.d.next = self.all_bytes.val() - self.cut.q.val();
+            self.low.d.next = (bit_cast::<7, 24>(self.r.val().offset) & 0x7c) | bit_cast::<7, 2>(self.skip.q.val());
+        }
+        if !self.state.q.val().get_bit(0) {
             self.head_at.d.next = 0.into();
             self.chunk_at.d.next = self.push_at.q.val();
             self.waited.d.next = 0.into();
-            if self.write_valid.val() {
-                self.state.d.next = 1.into();
-                self.write_offset.d.next = self.w.val().offset;
-                self.write_area.d.next = self.areas[0].area.val();
-                self.write_left.d.next = self.w.val().length;
-                self.first.d.next = true;
+            self.write_offset.d.next = self.w.val().offset;
+            self.write_area.d.next = self.areas[0].area.val();
+            if self.w.val().bar2 {
+                self.write_area.d.next = 0.into();
+            }
+            self.write_left.d.next = self.w.val().length;
+            self.enables.d.next = self.w.val().first_be;
+            self.last_dw.d.next = self.w.val().length == 1;
+            if self.write_valid.val() & (!self.write_done.q.val()) {
+                self.state.d.next = 0x03.into();
             } else if self.reading.q.val() {
-                if self.room.val() {
-                    self.state.d.next = 3.into();
+                if self.room.q.val() {
+                    self.state.d.next = 0x09.into();
                 }
-            } else if self.read_valid.val() & self.room.val() & (!self.behind.val().get_bit(7)) {
+            } else if self.due.q.val() & self.room.q.val() & (!self.read_done.q.val()) {
                 self.reading.d.next = true;
-                self.abort.d.next = false;
-                self.read_offset.d.next = self.new_offset.val();
-                self.read_area.d.next = self.areas[2].area.val();
-                self.read_left.d.next = self.r.val().length;
-                self.bytes.d.next = self.all_bytes.val() - self.skip.val() - self.trail.val();
-                self.low.d.next = (bit_cast::<7, 5>(self.new_offset.val().get_bits::<5>(2)) << 2)
-                    | bit_cast::<7, 13>(self.skip.val());
-                self.state.d.next = 3.into();
+                self.state.d.next = 0x09.into();
                 if self.r.val().unsupported | self.refuse.val() {
-                    self.state.d.next = 6.into();
+                    self.state.d.next = 0x89.into();
                 }
             }
         }
         // writes, a DW per clock
-        if self.state.q.val() == 1 {
+        self.act.next = self.state.q.val().get_bit(1) & (!self.refuse.val()) & self.enables.q.val().any();
+        self.plain.next = !self.write_area.q.val().any();
+        self.merged.next = self.state.q.val().get_bit(2) & self.csr_done.val();
+        self.csr_write.next = (self.act.val() & self.plain.val() & self.enables.q.val().all()) | self.merged.val();
+        self.count_unsupported.next = self.act.val() & self.w.val().bar2 & (!self.enables.q.val().all());
+        self.entry.next.valid = self.act.val() & self.write_area.q.val().get_bit(0);
+        self.moderate.next.valid = self.act.val() & self.write_area.q.val().get_bit(3);
+        self.state_write.next =
+            self.act.val() & self.write_area.q.val().get_bit(2) & (!self.write_area.q.val().get_bit(3));
+        if self.state.q.val().get_bit(1) {
             self.waited.d.next = 0.into();
             self.next_dw.next = true;
-            if self.refuse.val() {
-                self.count_dropped.next = self.last_dw.val();
-            } else if !self.enables.val().any() {
-                self.csr_write.next = false;
-            } else if self.w.val().bar2 {
-                self.csr_write.next = self.enables.val().all();
-                self.count_unsupported.next = !self.enables.val().all();
-            } else if self.is_table.val() {
-                self.entry.next.valid = true;
-            } else if self.is_pba.val() | self.is_state.val() {
-                self.moderate.next.valid = self.is_moderation.val();
-                self.state_write.next = self.is_state.val() & (!self.is_moderation.val());
-            } else if self.enables.val().all() {
-                self.csr_write.next = true;
-            } else {
+            self.count_dropped.next = self.refuse.val() & self.last_dw.q.val();
+            if self.act.val() & self.plain.val() & (!self.w.val().bar2) & (!self.enables.q.val().all()) {
                 self.asked.next = true;
                 self.next_dw.next = false;
-                self.state.d.next = 2.into();
+                self.state.d.next = 0x05.into();
             }
         }
-        if self.state.q.val() == 2 {
-            self.csr_write.next = self.csr_done.val();
+        if self.state.q.val().get_bit(2) {
             self.next_dw.next = self.csr_done.val() | self.waited.q.val().get_bit(10);
             self.count_aborted.next = self.waited.q.val().get_bit(10) & (!self.csr_done.val());
         }
         if self.next_dw.val() {
-            self.state.d.next = 1.into();
+            self.state.d.next = 0x03.into();
             self.payload_pop.next = true;
-            self.first.d.next = false;
             self.write_offset.d.next = self.after_write.val();
             self.write_area.d.next = self.areas[1].area.val();
+            if self.w.val().bar2 {
+                self.write_area.d.next = 0.into();
+            }
             self.write_left.d.next = self.write_left.q.val() - 1;
-            if self.last_dw.val() {
-                self.write_pop.next = true;
+            self.enables.d.next = 15.into();
+            self.last_dw.d.next = false;
+            if self.write_left.q.val() == 2 {
+                self.enables.d.next = self.w.val().last_be;
+                self.last_dw.d.next = true;
+            }
+            if self.last_dw.q.val() {
+                self.write_done.d.next = true;
                 self.done_writes.d.next = self.done_writes.q.val() + 1;
                 self.state.d.next = 0.into();
             }
         }
         // the header of a completion
-        if (self.state.q.val() == 3) | (self.state.q.val() == 6) {
+        if self.state.q.val().get_bit(3) {
             self.waited.d.next = 0.into();
             self.push.next = true;
             self.head_at.d.next = self.head_at.q.val() + 1;
-            self.push_dw.next = self.common.val() | bit_cast::<32, 11>(self.size.val()) | 0x4a000000;
-            if self.state.q.val() == 6 {
+            self.push_dw.next = self.common.val() | bit_cast::<32, 8>(self.size.q.val()) | 0x4a000000;
+            if self.state.q.val().get_bit(7) {
                 self.push_dw.next = self.common.val() | 0x0a000000;
                 if self.r.val().locked {
                     self.push_dw.next = self.common.val() | 0x0b000000;
@@ -556,7 +575,7 @@ impl Logic for Access {
             if self.head_at.q.val() == 1 {
                 self.push_dw.next =
                     (bit_cast::<32, 16>(self.id.val()) << 16) | (bit_cast::<32, 13>(self.bytes.q.val()) & 0xfff);
-                if self.state.q.val() == 6 {
+                if self.state.q.val().get_bit(7) {
                     // Unsupported Request is status 1, Completer Abort 4
                     self.push_dw.next = (bit_cast::<32, 16>(self.id.val()) << 16)
                         | (bit_cast::<32, 13>(self.bytes.q.val()) & 0xfff)
@@ -572,12 +591,12 @@ impl Logic for Access {
                 self.push_dw.next = (bit_cast::<32, 16>(self.r.val().requester) << 16)
                     | (bit_cast::<32, 8>(self.r.val().tag) << 8)
                     | bit_cast::<32, 7>(self.low.q.val());
-                self.chunk.d.next = bit_cast::<8, 11>(self.size.val());
-                self.chunk_left.d.next = bit_cast::<8, 11>(self.size.val());
-                self.state.d.next = 4.into();
-                if self.state.q.val() == 6 {
+                self.chunk.d.next = self.size.q.val();
+                self.chunk_left.d.next = self.size.q.val();
+                self.state.d.next = 0x11.into();
+                if self.state.q.val().get_bit(7) {
                     self.push_last.next = true;
-                    self.read_pop.next = true;
+                    self.read_done.d.next = true;
                     self.reading.d.next = false;
                     self.count_aborted.next = self.abort.q.val();
                     self.state.d.next = 0.into();
@@ -585,44 +604,44 @@ impl Logic for Access {
             }
         }
         // its words
-        if self.state.q.val() == 4 {
+        self.apart.next = self.r.val().bar2 | self.empty_read.q.val() | self.read_area.q.val().any();
+        if self.state.q.val().get_bit(4) {
             self.waited.d.next = 0.into();
-            if self.r.val().bar2 | self.empty_read.val() {
-                self.got.next = true;
-            } else if self.is_table.val() {
-                self.got.next = true;
-                self.answer.next = self.table_data.val();
-            } else if self.is_pba.val() {
-                self.got.next = true;
-                if !self.here.val().get_bit(2) {
-                    self.answer.next = bit_cast::<32, 2>(self.pending.val());
-                }
-            } else if self.is_moderation.val() {
-                self.got.next = true;
-                self.answer.next = bit_cast::<32, 16>(self.moderation.val());
-            } else if self.is_state.val() {
-                self.answer.next = self.state_data.val();
-                // the word is on its way for so long
-                self.waited.d.next = self.waited.q.val() + 1;
-                self.got.next = self.waited.q.val() == 6;
-            } else {
-                self.asked.next = true;
-                self.state.d.next = 5.into();
-            }
+            self.asked.next = !self.apart.val();
+            self.state.d.next = 0x21.into();
         }
-        if self.state.q.val() == 5 {
-            self.got.next = self.csr_done.val();
-            self.answer.next = self.csr_rdata.val();
-            if self.waited.q.val().get_bit(10) & (!self.csr_done.val()) {
+        if self.state.q.val().get_bit(5) {
+            if self.apart.val() {
+                // a word of the state is on its way for so long
+                if self.waited.q.val().get_bit(2) {
+                    self.state.d.next = 0x41.into();
+                }
+            } else if self.csr_done.val() {
+                self.state.d.next = 0x41.into();
+            } else if self.waited.q.val().get_bit(10) {
                 // what was made of this completion is taken back
                 self.abort.d.next = true;
                 self.push_at.d.next = self.chunk_at.q.val();
                 self.head_at.d.next = 0.into();
-                self.state.d.next = 6.into();
+                self.state.d.next = 0x89.into();
             }
         }
-        if self.got.val() {
-            self.waited.d.next = 0.into();
+        self.answer.next = self.csr_rdata.val();
+        if self.r.val().bar2 | self.empty_read.q.val() {
+            self.answer.next = 0.into();
+        } else if self.read_area.q.val().get_bit(0) {
+            self.answer.next = self.table_data.val();
+        } else if self.read_area.q.val().get_bit(1) {
+            self.answer.next = bit_cast::<32, 2>(self.pending.val());
+            if self.read_offset.q.val().get_bit(2) {
+                self.answer.next = 0.into();
+            }
+        } else if self.read_area.q.val().get_bit(3) {
+            self.answer.next = bit_cast::<32, 16>(self.moderation.val());
+        } else if self.read_area.q.val().get_bit(2) {
+            self.answer.next = self.state_data.val();
+        }
+        if self.state.q.val().get_bit(6) {
             self.push.next = true;
             self.push_dw.next = (self.answer.val() >> 24)
                 | ((self.answer.val() >> 8) & 0xff00)
@@ -632,14 +651,14 @@ impl Logic for Access {
             self.read_area.d.next = self.areas[3].area.val();
             self.read_left.d.next = self.read_left.q.val() - 1;
             self.chunk_left.d.next = self.chunk_left.q.val() - 1;
-            self.state.d.next = 4.into();
-            if self.chunk_left.q.val() == 1 {
+            self.state.d.next = 0x11.into();
+            if self.chunk_end.q.val() {
                 self.push_last.next = true;
                 self.bytes.d.next = self.bytes.q.val() - self.chunk_bytes.val() + self.odd_bytes.val();
                 self.low.d.next = 0.into();
                 self.state.d.next = 0.into();
-                if self.read_left.q.val() == 1 {
-                    self.read_pop.next = true;
+                if self.read_end.q.val() {
+                    self.read_done.d.next = true;
                     self.reading.d.next = false;
                 }
             }
@@ -674,7 +693,7 @@ impl Logic for Access {
         self.dw.next = bits_narrow::<32>(self.out.val().get_bits::<32>(0));
         self.dw_last.next = self.out.val().get_bit(32);
         self.after.next = self.marks.data.val();
-        self.quiet.next = self.state.q.val() == 0;
-        self.busy.next = self.state.q.val().any() | self.whole.q.val().any() | self.reading.q.val();
+        self.quiet.next = !self.state.q.val().get_bit(0);
+        self.busy.next = self.state.q.val().get_bit(0) | self.whole.q.val().any() | self.reading.q.val();
     }
 }

@@ -31,7 +31,7 @@ use super::unpack::Unpack;
 pub const WRITE_CLOCKS: usize = 10;
 /// Clocks from the first beat of a read of one register (three-DW header) to the first beat of its completion, on a quiet
 /// link, without those of the core.
-pub const READ_CLOCKS: usize = 17;
+pub const READ_CLOCKS: usize = 19;
 
 /// See the module documentation. `TIMEOUT_LOG2`: the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]
@@ -283,7 +283,10 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.csr_read.next = self.read.q.val();
         self.csr_raddr.next = self.raddr.q.val();
         self.done.d.next = self.csr_done.val();
-        self.rdata.d.next = self.csr_rdata.val();
+        // stands until the next: `access` puts it into a completion a clock after it has come
+        if self.csr_done.val() {
+            self.rdata.d.next = self.csr_rdata.val();
+        }
         self.access.csr_done.next = self.done.q.val();
         self.access.csr_rdata.next = self.rdata.q.val();
         self.access.table_data.next = self.msix.read_data.val();
