@@ -57,6 +57,9 @@ pub struct Clear<const BUCKET_LOG2: usize> {
     pub done: Signal<Out, Bit>,
     /// 0 none, 1 wait for `Access`, 2 to 4 switch off, 5 drain, 6 BAR0, 7 tags, 8 stash, 9 counters.
     state: Reg<Bits<4>>,
+    /// `state` is not 0, is over 1: much hangs on either.
+    refusing: Reg<Bit>,
+    owning: Reg<Bit>,
     count: Reg<Bits<7>>,
     address: Reg<Bits<24>>,
     ended: Reg<Bit>,
@@ -96,6 +99,8 @@ impl<const BUCKET_LOG2: usize> Default for Clear<BUCKET_LOG2> {
             wipe: Default::default(),
             done: Default::default(),
             state: Default::default(),
+            refusing: Default::default(),
+            owning: Default::default(),
             count: Default::default(),
             address: Default::default(),
             ended: Default::default(),
@@ -121,7 +126,7 @@ impl<const BUCKET_LOG2: usize> Default for Clear<BUCKET_LOG2> {
 impl<const BUCKET_LOG2: usize> Logic for Clear<BUCKET_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, state, count, address, ended);
+        dff_setup!(self, clock, state, refusing, owning, count, address, ended);
         self.ended.d.next = false;
         self.csr_write.next = false;
         self.csr_bar2.next = false;
@@ -130,10 +135,12 @@ impl<const BUCKET_LOG2: usize> Logic for Clear<BUCKET_LOG2> {
         if self.state.q.val() == 0 {
             self.count.d.next = 0.into();
             if self.start.val() {
+                self.refusing.d.next = true;
                 self.state.d.next = 1.into();
             }
         } else if self.state.q.val() == 1 {
             if self.access_quiet.val() {
+                self.owning.d.next = true;
                 self.state.d.next = 2.into();
             }
         } else if self.state.q.val() == 2 {
@@ -187,11 +194,13 @@ impl<const BUCKET_LOG2: usize> Logic for Clear<BUCKET_LOG2> {
             self.count.d.next = self.count.q.val() + 1;
             if self.count.q.val().all() {
                 self.state.d.next = 0.into();
+                self.refusing.d.next = false;
+                self.owning.d.next = false;
                 self.ended.d.next = true;
             }
         }
-        self.refuse.next = self.state.q.val().any();
-        self.own.next = self.state.q.val() > 1;
+        self.refuse.next = self.refusing.q.val();
+        self.own.next = self.owning.q.val();
         self.wipe.next = self.state.q.val() == 9;
         self.done.next = self.ended.q.val();
     }

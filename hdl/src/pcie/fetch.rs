@@ -81,11 +81,11 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     pub completion: Signal<In, Bit>,
     /// That head.
     pub completion_head: Signal<In, CompletionHead>,
-    /// A DW of its payload.
+    /// A DW of its payload, two clocks behind the head at the earliest.
     pub completion_data: Signal<In, Bit>,
     /// The DW, as on the link.
     pub completion_dw: Signal<In, Bits<32>>,
-    /// It ended, well-formed.
+    /// It ended, well-formed; a clock behind the head at the earliest, and the head still stands.
     pub completion_end: Signal<In, Bit>,
     /// With the end: its payload is poisoned.
     pub completion_poisoned: Signal<In, Bit>,
@@ -106,6 +106,8 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     // the piece that is offered
     offered: Reg<Bit>,
     offer_address: Reg<Wide<64>>,
+    /// Its upper half is not zero.
+    offer_four: Reg<Bit>,
     offer_bytes: Reg<Bits<10>>,
     offer_after: Reg<Bits<8>>,
     at: Reg<Bits<2>>,
@@ -123,9 +125,13 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     now: Reg<Bits<32>>,
     // the completion at hand
     good: Reg<Bit>,
+    /// The head came a clock ago: `good` is not of it yet.
+    checked: Reg<Bit>,
     expected: Reg<Bit>,
     place: Reg<Bits<8>>,
     slot: Reg<Bits<3>>,
+    /// DWs of its piece that are still to come, with it.
+    rest: Reg<Bits<8>>,
     ram_low: BlockRam<Bits<32>, 9>,
     ram_high: BlockRam<Bits<32>, 9>,
     // words out
@@ -147,6 +153,7 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     four: Signal<Local, Bit>,
     address_low: Signal<Local, Bits<32>>,
     address_high: Signal<Local, Bits<32>>,
+    high_half: Signal<Local, Bits<32>>,
     valid: Signal<Local, Bit>,
     last: Signal<Local, Bit>,
     cancel: Signal<Local, Bit>,
@@ -168,10 +175,8 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     the_slot: Signal<Local, Bits<3>>,
     the_piece: Signal<Local, Piece>,
     the_place: Signal<Local, Bits<8>>,
-    rest: Signal<Local, Bits<8>>,
     rest_bytes: Signal<Local, Bits<12>>,
     now_expected: Signal<Local, Bit>,
-    now_good: Signal<Local, Bit>,
     bytes_in_order: Signal<Local, Bits<32>>,
     after_place: Signal<Local, Bits<8>>,
     finish: Signal<Local, Bit>,
@@ -233,6 +238,8 @@ impl<const TIMEOUT_LOG2: usize> Default for Fetch<TIMEOUT_LOG2> {
             bytes_left: Default::default(),
             offered: Default::default(),
             offer_address: Default::default(),
+            offer_four: Default::default(),
+            checked: Default::default(),
             offer_bytes: Default::default(),
             offer_after: Default::default(),
             at: Default::default(),
@@ -271,6 +278,7 @@ impl<const TIMEOUT_LOG2: usize> Default for Fetch<TIMEOUT_LOG2> {
             four: Default::default(),
             address_low: Default::default(),
             address_high: Default::default(),
+            high_half: Default::default(),
             valid: Default::default(),
             last: Default::default(),
             cancel: Default::default(),
@@ -295,7 +303,6 @@ impl<const TIMEOUT_LOG2: usize> Default for Fetch<TIMEOUT_LOG2> {
             rest: Default::default(),
             rest_bytes: Default::default(),
             now_expected: Default::default(),
-            now_good: Default::default(),
             bytes_in_order: Default::default(),
             after_place: Default::default(),
             finish: Default::default(),
@@ -330,11 +337,12 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
             bytes_left,
             offered,
             offer_address,
+            offer_four,
             offer_bytes,
             offer_after,
             at
         );
-        dff_setup!(self, clock, next, head, sent, done, failed, fresh, now, good, expected, place, slot);
+        dff_setup!(self, clock, next, head, sent, done, failed, fresh, now, good, checked, expected, place, slot, rest);
         dff_setup!(
             self,
             clock,
@@ -386,6 +394,7 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         }
         self.starts.next =
             self.asked.q.val() & (!self.offered.q.val()) & (!self.hold.val()) & (self.outstanding.val() < 8);
+        self.high_half.next = bits_narrow::<32>(self.address.q.val().get_bits::<32>(32));
         self.next_hot.next = 1.into();
         self.next_hot.next = self.next_hot.val() << bit_cast::<3, 5>(self.next.q.val());
         self.keep.next = 0xff.into();
@@ -404,6 +413,7 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         if self.starts.val() {
             self.offered.d.next = true;
             self.offer_address.d.next = self.address.q.val();
+            self.offer_four.d.next = self.high_half.val().any();
             self.offer_bytes.d.next = self.chunk.val();
             self.offer_after.d.next = self.posted.val();
             self.next.d.next = self.next.q.val() + 1;
@@ -417,7 +427,7 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         self.offer_slot.next = bit_cast::<3, 5>(self.next.q.val()) - 1;
         self.address_low.next = bits_narrow::<32>(self.offer_address.q.val().get_bits::<32>(0));
         self.address_high.next = bits_narrow::<32>(self.offer_address.q.val().get_bits::<32>(32));
-        self.four.next = self.address_high.val().any();
+        self.four.next = self.offer_four.q.val();
         self.dw.next = bit_cast::<32, 10>(self.offer_bytes.q.val() >> 2);
         if self.four.val() {
             self.dw.next = bit_cast::<32, 10>(self.offer_bytes.q.val() >> 2) | 0x20000000;
@@ -476,26 +486,26 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         if (self.fresh.q.val() & self.hot.val()).any() {
             self.the_place.next = 0.into();
         }
-        self.rest.next = self.the_piece.val().length - self.the_place.val();
-        self.rest_bytes.next = bit_cast::<12, 8>(self.rest.val()) << 2;
-        self.now_expected.next = self.expected.q.val();
-        self.now_good.next = self.good.q.val();
+        self.now_expected.next = (self.came.val().requester == self.id.val())
+            & (self.came.val().tag < 32)
+            & (self.ahead.val() < self.outstanding.val())
+            & (self.sent.q.val() & self.hot.val()).any()
+            & (!(self.done.q.val() & self.hot.val()).any());
+        self.checked.d.next = self.completion.val();
         if self.completion.val() {
             self.slot.d.next = self.the_slot.val();
             self.place.d.next = self.the_place.val();
-            self.now_expected.next = (self.came.val().requester == self.id.val())
-                & (self.came.val().tag < 32)
-                & (self.ahead.val() < self.outstanding.val())
-                & (self.sent.q.val() & self.hot.val()).any()
-                & (!(self.done.q.val() & self.hot.val()).any());
+            self.rest.d.next = self.the_piece.val().length - self.the_place.val();
+            self.expected.d.next = self.now_expected.val();
+        }
+        self.rest_bytes.next = bit_cast::<12, 8>(self.rest.q.val()) << 2;
+        if self.checked.q.val() {
             // the last of them ends the request, so a wrong count must not pass
-            self.now_good.next = self.now_expected.val()
+            self.good.d.next = self.expected.q.val()
                 & self.came.val().data
                 & (self.came.val().status == 0)
                 & (self.came.val().count == self.rest_bytes.val())
-                & (self.came.val().length <= bit_cast::<11, 8>(self.rest.val()));
-            self.expected.d.next = self.now_expected.val();
-            self.good.d.next = self.now_good.val();
+                & (self.came.val().length <= bit_cast::<11, 8>(self.rest.q.val()));
         }
         // its payload
         self.bytes_in_order.next = (self.completion_dw.val() >> 24)
@@ -522,18 +532,19 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
         self.spoil.next = false;
         self.note_place.next = false;
         if self.completion_end.val() {
-            if !self.now_expected.val() {
+            if !self.expected.q.val() {
                 self.count_unexpected.next = true;
             } else if self.came.val().status != 0 {
                 self.count_error.next = true;
                 self.finish.next = true;
                 self.spoil.next = true;
-            } else if !self.now_good.val() {
+            } else if (!self.good.q.val()) | self.checked.q.val() {
+                // whatever ends in that clock has no data
                 self.count_unexpected.next = true;
             } else {
                 self.note_place.next = true;
                 self.spoil.next = self.completion_poisoned.val();
-                self.finish.next = self.came.val().length == bit_cast::<11, 8>(self.rest.val());
+                self.finish.next = self.came.val().length == bit_cast::<11, 8>(self.rest.q.val());
             }
         }
         self.places.write.next = self.note_place.val();

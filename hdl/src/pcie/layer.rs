@@ -7,7 +7,7 @@
 //! first beat of its completion [`READ_CLOCKS`] clocks after its own and the clocks the core takes for the word.
 //!
 //! The blocks are as fast as a clock allows, each by itself, so registers stand between them: behind `unpack`, between `receive` and
-//! `fetch`, in front of `post` ([`super::stage`]), and in both directions between `access` and the core. What tells that nothing is
+//! `fetch`, in front of `post` ([`super::stage`]), in front of the counters, and in both directions between `access` and the core. What tells that nothing is
 //! under way counts those as well.
 
 use crate::prelude::*;
@@ -167,6 +167,15 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     completion_dw: Reg<Bits<32>>,
     completion_end: Reg<Bit>,
     completion_poisoned: Reg<Bit>,
+    late_data: Reg<Bit>,
+    late_dw: Reg<Bits<32>>,
+    late_end: Reg<Bit>,
+    late_poisoned: Reg<Bit>,
+    reset: Reg<Bit>,
+    drained: Reg<Bit>,
+    counted: Reg<Bits<11>>,
+    twice_dropped: Reg<Bit>,
+    twice_unsupported: Reg<Bit>,
     write: Reg<Bit>,
     bar2: Reg<Bit>,
     addr: Reg<Bits<24>>,
@@ -206,6 +215,15 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
             completion_dw,
             completion_end,
             completion_poisoned,
+            late_data,
+            late_dw,
+            late_end,
+            late_poisoned,
+            reset,
+            drained,
+            counted,
+            twice_dropped,
+            twice_unsupported,
             write,
             bar2,
             addr,
@@ -255,10 +273,15 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.completion_poisoned.d.next = self.receive.completion_poisoned.val();
         self.fetch.completion.next = self.completion.q.val();
         self.fetch.completion_head.next = self.completion_head.q.val();
-        self.fetch.completion_data.next = self.completion_data.q.val();
-        self.fetch.completion_dw.next = self.completion_dw.q.val();
-        self.fetch.completion_end.next = self.completion_end.q.val();
-        self.fetch.completion_poisoned.next = self.completion_poisoned.q.val();
+        // a clock later: what waits for the completion is looked up meanwhile
+        self.late_data.d.next = self.completion_data.q.val();
+        self.late_dw.d.next = self.completion_dw.q.val();
+        self.late_end.d.next = self.completion_end.q.val();
+        self.late_poisoned.d.next = self.completion_poisoned.q.val();
+        self.fetch.completion_data.next = self.late_data.q.val();
+        self.fetch.completion_dw.next = self.late_dw.q.val();
+        self.fetch.completion_end.next = self.late_end.q.val();
+        self.fetch.completion_poisoned.next = self.late_poisoned.q.val();
         // requests of the host
         self.access.id.next = self.cfg_id.val();
         self.access.max_payload.next = self.cfg_max_payload.val();
@@ -301,7 +324,9 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.mac_wdata.next = self.state.mac_wdata.val();
         self.state.mac_data.next = self.mac_data.val();
         // interrupts
-        self.msix.reset.next = self.refuse.val();
+        // a clock late, as no message is sent meanwhile: it reaches every bit of both vectors
+        self.reset.d.next = self.refuse.val();
+        self.msix.reset.next = self.reset.q.val();
         self.msix.irq.next = self.irq.val();
         self.msix.enable.next = self.cfg_msix_enable.val();
         self.msix.function_mask.next = self.cfg_msix_mask.val();
@@ -370,10 +395,11 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         // reset
         self.clear.start.next = self.cfg_flr.val();
         self.clear.access_quiet.next = self.access.quiet.val();
-        self.clear.drained.next = self.core_drained.val()
+        self.drained.d.next = self.core_drained.val()
             & (!self.post.busy.val())
             & (!self.fetch.busy.val())
             & (!self.stage.out_valid.val());
+        self.clear.drained.next = self.drained.q.val();
         self.core_wipe.next = self.clear.wipe.val();
         // registers
         self.setup.next = (bit_cast::<32, 16>(self.cfg_id.val()) << 16)
@@ -396,15 +422,19 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.events.next = self.events.val().replace_bit(8, self.fetch.count_error.val());
         self.events.next = self.events.val().replace_bit(9, self.post.dropped.val());
         self.events.next = self.events.val().replace_bit(10, self.clear.done.val());
-        self.state.events.next = self.events.val();
-        self.state.dropped.next = self.access.count_dropped.val();
-        self.state.unsupported.next = self.access.count_unsupported.val();
+        self.counted.d.next = self.events.val();
+        self.twice_dropped.d.next = self.access.count_dropped.val();
+        self.twice_unsupported.d.next = self.access.count_unsupported.val();
+        self.state.events.next = self.counted.q.val();
+        self.state.dropped.next = self.twice_dropped.q.val();
+        self.state.unsupported.next = self.twice_unsupported.q.val();
         self.resetting.next = self.refuse.val();
         self.pending.next = self.fetch.pending.val();
         self.calm.d.next = (!self.receive.busy.val())
             & (!self.stage.out_valid.val())
             & (!self.write.q.val())
             & (!self.completion_end.q.val())
+            & (!self.late_end.q.val())
             & (!self.unpack.dw_valid.val())
             & (!self.access.busy.val())
             & (!self.post.busy.val())

@@ -63,6 +63,8 @@ pub struct Vector {
     waiting: Reg<Bit>,
     pause: Reg<Bits<16>>,
     left: Reg<Bits<16>>,
+    /// `left` is 0; told a clock late when it has come to that.
+    rested: Reg<Bit>,
     value: Signal<Local, Bits<32>>,
     keep: Signal<Local, Bits<32>>,
     fresh: Signal<Local, Bits<32>>,
@@ -82,7 +84,8 @@ impl Logic for Vector {
             unmasked,
             waiting,
             pause,
-            left
+            left,
+            rested
         );
         self.value.next = 0.into();
         self.keep.next = !self.write.val().mask;
@@ -126,10 +129,12 @@ impl Logic for Vector {
         if self.tick.val() & self.left.q.val().any() {
             self.left.d.next = self.left.q.val() - 1;
         }
-        self.send.next = self.waiting.q.val() & self.enable.val() & self.unmasked.q.val() & (!self.left.q.val().any());
+        self.send.next = self.waiting.q.val() & self.enable.val() & self.unmasked.q.val() & self.rested.q.val();
+        self.rested.d.next = !self.left.q.val().any();
         if self.send.val() & self.message_ready.val() {
             self.waiting.d.next = false;
             self.left.d.next = self.pause.q.val();
+            self.rested.d.next = !self.pause.q.val().any();
         }
         // an event in the clock of the message comes after it
         if self.irq.val() {

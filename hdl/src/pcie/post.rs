@@ -95,7 +95,8 @@ pub struct Post {
     /// The TLP is being thrown away.
     discarding: Reg<Bit>,
     high: Reg<Bit>,
-    room: Signal<Local, Bit>,
+    /// Room for a word and a TLP, a clock ago; one was added since at most.
+    room: Reg<Bit>,
     mw_page: Signal<Local, Wide<52>>,
     mw_place: Signal<Local, Bits<12>>,
     opened: Signal<Local, Wide<64>>,
@@ -107,6 +108,8 @@ pub struct Post {
     now: Signal<Local, Bits<5>>,
     head: Signal<Local, PostHead>,
     new_head: Signal<Local, PostHead>,
+    new_address: Signal<Local, Wide<64>>,
+    new_high: Signal<Local, Bits<32>>,
     address: Signal<Local, Wide<64>>,
     address_low: Signal<Local, Bits<32>>,
     address_high: Signal<Local, Bits<32>>,
@@ -130,11 +133,11 @@ impl Logic for Post {
     #[hdl_gen]
     fn update(&mut self) {
         dff_setup!(self, clock, write_at, level, waiting, open, page, start, next, words, accepted1, sent1);
-        dff_setup!(self, clock, at, left, high, discarding);
+        dff_setup!(self, clock, room, at, left, high, discarding);
         clock!(self, clock, memory, heads);
 
         // words in
-        self.room.next = (self.level.q.val() < 62) & (self.waiting.q.val() < 14);
+        self.room.d.next = (self.level.q.val() < 61) & (self.waiting.q.val() < 13);
         self.spare.next = (self.level.q.val() < 58) & (self.waiting.q.val() < 9);
         self.mw_page.next = self.mw_addr.val().get_bits::<52>(12);
         self.mw_place.next = bits_narrow::<12>(self.mw_addr.val().get_bits::<12>(0));
@@ -143,31 +146,36 @@ impl Logic for Post {
             & self.next.q.val().any()
             & (self.words.q.val() < 16);
         self.cut.next = self.open.q.val() & self.mw_valid.val() & (!self.fits.val());
-        self.take.next = self.mw_valid.val() & self.room.val() & (!self.cut.val());
-        self.message.next = self.message_valid.val() & self.room.val() & (!self.open.q.val()) & (!self.mw_valid.val());
-        self.mw_ready.next = self.room.val() & (!self.cut.val());
+        self.take.next = self.mw_valid.val() & self.room.q.val() & (!self.cut.val());
+        self.message.next =
+            self.message_valid.val() & self.room.q.val() & (!self.open.q.val()) & (!self.mw_valid.val());
+        self.mw_ready.next = self.room.q.val() & (!self.cut.val());
         self.message_ready.next = self.message.val();
         self.memory.write.next = self.take.val() | self.message.val();
         self.memory.write_address.next = self.write_at.q.val();
+        // a message is taken only while there is no word, and that is known long before
         self.memory.write_data.next = self.mw_data.val();
-        if self.message.val() {
+        if !self.mw_valid.val() {
             self.memory.write_data.next = bit_cast_wide::<64, 32>(bits_wide::<32>(self.message_data.val()));
         }
         self.opened.next = (bit_cast_wide::<64, 52>(self.page.q.val()) << 12)
             | bit_cast_wide::<64, 12>(bits_wide::<12>(self.start.q.val()));
         self.now.next = 1.into();
-        self.new_head.next.address = self.mw_addr.val();
-        self.new_head.next.message = self.message.val();
+        self.new_address.next = self.message_addr.val();
+        if self.mw_valid.val() {
+            self.new_address.next = self.mw_addr.val();
+        }
         if self.open.q.val() {
             self.now.next = self.words.q.val() + 1;
-            self.new_head.next.address = self.opened.val();
+            self.new_address.next = self.opened.val();
         }
-        if self.message.val() {
-            self.new_head.next.address = self.message_addr.val();
-        }
+        self.new_high.next = bits_narrow::<32>(self.new_address.val().get_bits::<32>(32));
+        self.new_head.next.address = self.new_address.val();
+        self.new_head.next.message = !self.mw_valid.val();
+        self.new_head.next.four = self.new_high.val().any();
         self.new_head.next.words = self.now.val();
         self.close.next = (self.take.val() & self.mw_last.val()) | self.message.val();
-        if self.cut.val() & self.room.val() {
+        if self.cut.val() & self.room.q.val() {
             // the burst goes on where this TLP may not
             self.close.next = true;
             self.new_head.next.words = self.words.q.val();
@@ -197,7 +205,7 @@ impl Logic for Post {
         self.address.next = self.head.val().address;
         self.address_low.next = bits_narrow::<32>(self.address.val().get_bits::<32>(0));
         self.address_high.next = bits_narrow::<32>(self.address.val().get_bits::<32>(32));
-        self.four.next = self.address_high.val().any();
+        self.four.next = self.head.val().four;
         self.length.next = bit_cast::<32, 5>(self.head.val().words) << 1;
         if self.head.val().message {
             self.length.next = 1.into();

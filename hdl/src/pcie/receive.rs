@@ -130,7 +130,7 @@ pub struct Receive {
     limit: Signal<Local, Bits<11>>,
     total: Signal<Local, Bits<12>>,
     take: Signal<Local, Bit>,
-    room: Signal<Local, Bit>,
+    room: Reg<Bit>,
     used: Signal<Local, Bits<8>>,
     store: Signal<Local, Bit>,
     short: Signal<Local, Bit>,
@@ -167,15 +167,15 @@ impl Logic for Receive {
             left,
             body
         );
-        dff_setup!(self, clock, bad, four, kind, atomic, has_data, poisoned, length, wrong, head1, read1, hit);
+        dff_setup!(self, clock, room, bad, four, kind, atomic, has_data, poisoned, length, wrong, head1, read1, hit);
         clock!(self, clock, memory, writes, reads);
 
-        // room for a whole TLP, looked at before its first DW
+        // room for a whole TLP, looked at before its first DW, a clock late: its last DW, and that it waits, may be missing of the TLP before
         self.used.next = self.write_at.q.val() - self.memory.at.val();
-        self.room.next =
+        self.room.d.next =
             (self.used.val() < 120) & (self.waiting_writes.q.val() < 7) & (self.waiting_reads.q.val() < 15);
-        self.dw_ready.next = self.room.val() | self.state.q.val().any();
-        self.take.next = self.dw_valid.val() & (self.room.val() | self.state.q.val().any());
+        self.dw_ready.next = self.room.q.val() | self.state.q.val().any();
+        self.take.next = self.dw_valid.val() & (self.room.q.val() | self.state.q.val().any());
         self.np_ok.next = self.waiting_reads.q.val() < 8;
 
         // the first DW

@@ -76,6 +76,8 @@ pub struct PostHead {
     pub words: Bits<5>,
     /// An interrupt message: one DW, in the low half of its word.
     pub message: Bit,
+    /// The upper half of the address is not zero: a header of four DWs.
+    pub four: Bit,
 }
 
 /// A word for the core that was read from host memory.
