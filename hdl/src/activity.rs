@@ -98,6 +98,8 @@ pub struct Activity<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> {
     need_peek: Reg<Bit>,
     need0: Reg<Bit>,
     need1: Reg<Bit>,
+    asked0: Reg<Bit>,
+    asked1: Reg<Bit>,
     coming0: Reg<Bit>,
     coming1: Reg<Bit>,
     here0: Reg<Bit>,
@@ -200,6 +202,8 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Default for Activity<RE
             need1: Default::default(),
             here0: Default::default(),
             here1: Default::default(),
+            asked0: Default::default(),
+            asked1: Default::default(),
             coming0: Default::default(),
             coming1: Default::default(),
             have0: Default::default(),
@@ -252,7 +256,7 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         );
         dff_setup!(
             self, clock, sequence, kind, words, beat, at_last, last, need_peek, need0, need1, coming0, coming1, here0,
-            here1, have0, have1, finished, measured, room1, beyond1, commit1
+            here1, have0, have1, finished, measured, asked0, asked1, room1, beyond1, commit1
         );
         clock!(self, clock, side0, side1);
         // hits and clears
@@ -367,8 +371,10 @@ impl<const RECORD_LOG2: usize, const BUCKET_LOG2: usize> Logic for Activity<RECO
         if self.peek_taken.val() {
             self.need_peek.d.next = false;
         }
-        self.coming0.d.next = self.side0.taken.val();
-        self.coming1.d.next = self.side1.taken.val();
+        self.asked0.d.next = self.side0.taken.val();
+        self.asked1.d.next = self.side1.taken.val();
+        self.coming0.d.next = self.asked0.q.val();
+        self.coming1.d.next = self.asked1.q.val();
         self.here0.d.next = self.coming0.q.val();
         self.here1.d.next = self.coming1.q.val();
         if self.side0.taken.val() {

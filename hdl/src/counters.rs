@@ -256,7 +256,6 @@ pub struct Counters {
     total3: Reg<Wide<48>>,
     grown3: Reg<Bits<24>>,
     total4: Reg<Wide<48>>,
-    write4: Reg<Bit>,
     done: Reg<Bit>,
     data: Reg<Bits<32>>,
     held: Reg<Bits<16>>,
@@ -348,7 +347,6 @@ impl Default for Counters {
             total3: Default::default(),
             grown3: Default::default(),
             total4: Default::default(),
-            write4: Default::default(),
             done: Default::default(),
             data: Default::default(),
             held: Default::default(),
@@ -380,7 +378,7 @@ impl Logic for Counters {
     fn update(&mut self) {
         dff_setup!(self, clock, asked, number, known, high, visits, place, wiping, done, data, held);
         dff_setup!(self, clock, visit0, visit1, visit2, visit3, visit4, mine0, mine1, mine2, mine3, mine4);
-        dff_setup!(self, clock, low_a1, low_b1, low1, low2, low3, low4, total3, grown3, total4, write4);
+        dff_setup!(self, clock, low_a1, low_b1, low1, low2, low3, low4, total3, grown3, total4);
         clock!(
             self,
             clock,
@@ -533,10 +531,9 @@ impl Logic for Counters {
         self.low4.d.next = self.low3.q.val();
         self.visit4.d.next = self.visit3.q.val();
         self.mine4.d.next = self.mine3.q.val();
-        self.write4.d.next = self.visit3.q.val() != self.next_visit.val();
         self.account.next.total = self.total4.q.val();
         self.account.next.last = self.low4.q.val();
-        self.accounts.write.next = self.write4.q.val();
+        self.accounts.write.next = self.visit4.q.val() != self.visit0.q.val();
         self.accounts.write_address.next = self.visit4.q.val();
         self.accounts.write_data.next = self.account.val();
 

@@ -1,9 +1,9 @@
 //! Stamps and counters of one direction: a block RAM that is read, changed and written back.
 //!
 //! ```text
-//!  update --> fifo --+--> address | RAM | RAM | + packet, bytes, stamp | --> write
-//!  clear ------------+                          ^                        |
-//!                                               +-- three words back <---+
+//!  update --> fifo --+--> address | address | RAM | RAM | + packet, bytes, stamp | --> write
+//!  clear ------------+                                    ^                        |
+//!                                                         +-- three words back <---+
 //! ```
 //!
 //! One update or clear per clock. A clear goes first and keeps the updates waiting for a clock; the FIFO holds 31 of them.
@@ -60,10 +60,16 @@ pub struct Side<const RECORD_LOG2: usize> {
     pub read_index: Signal<In, Bits<RECORD_LOG2>>,
     /// It is being read.
     pub taken: Signal<Out, Bit>,
-    /// The word of two clocks ago.
+    /// The word of three clocks ago.
     pub word: Signal<Out, SideWord>,
     fifo: SmallFifo<Hit, 5>,
     words: ApartRam<SideWord, RECORD_LOG2>,
+    /// The address of the RAM.
+    at: Reg<Bits<RECORD_LOG2>>,
+    valid0: Reg<Bit>,
+    clear0: Reg<Bit>,
+    index0: Reg<Bits<RECORD_LOG2>>,
+    bytes0: Reg<Bits<16>>,
     valid1: Reg<Bit>,
     clear1: Reg<Bit>,
     index1: Reg<Bits<RECORD_LOG2>>,
@@ -94,6 +100,7 @@ pub struct Side<const RECORD_LOG2: usize> {
 impl<const RECORD_LOG2: usize> Logic for Side<RECORD_LOG2> {
     #[hdl_gen]
     fn update(&mut self) {
+        dff_setup!(self, clock, at, valid0, clear0, index0, bytes0);
         dff_setup!(self, clock, valid1, clear1, index1, bytes1, valid2, clear2, index2, bytes2, from3, from4, from5);
         dff_setup!(self, clock, valid3, index3, word3, valid4, index4, word4, word5);
         clock!(self, clock, fifo, words);
@@ -103,31 +110,35 @@ impl<const RECORD_LOG2: usize> Logic for Side<RECORD_LOG2> {
         self.pop.next = self.fifo.valid.val() & !self.clear.val();
         self.fifo.pop.next = self.pop.val();
         self.index.next = bit_cast::<RECORD_LOG2, 17>(self.fifo.data.val().index);
-        // a word that is being written is not read in that clock: RAMs differ in what they would give. The one beside it is, for nothing:
-        // an update takes the word from where it waits, a copy asks again
-        self.meets.next = self.valid3.q.val() & (self.index3.q.val() == self.index.val());
-        self.read_meets.next = self.valid3.q.val() & (self.index3.q.val() == self.read_index.val());
-        self.words.read_address.next = self.read_index.val();
-        if self.read_meets.val() {
-            self.words.read_address.next = self.read_index.val() ^ 1;
-        }
-        if self.pop.val() {
-            self.words.read_address.next = self.index.val();
-            if self.meets.val() {
-                self.words.read_address.next = self.index.val() ^ 1;
-            }
-        }
         if self.clear.val() {
             self.index.next = self.clear_index.val();
         }
-        self.taken.next = self.read.val() & !self.pop.val() & !self.read_meets.val();
-        self.word.next = self.words.read_data.val();
-        self.valid1.d.next = self.pop.val() | self.clear.val();
-        self.clear1.d.next = self.clear.val();
-        if self.pop.val() | self.clear.val() {
-            self.index1.d.next = self.index.val();
-            self.bytes1.d.next = self.fifo.data.val().bytes;
+        // A word is not read in the clock in which it is written: RAMs differ in what they would give. The one beside it is, for
+        // nothing: an update takes the word from where it waits, a copy asks again. The address is a register, since to compare and to
+        // reach a RAM is too much for a clock.
+        self.meets.next = self.valid2.q.val() & (self.index2.q.val() == self.index.val());
+        self.read_meets.next = self.valid2.q.val() & (self.index2.q.val() == self.read_index.val());
+        self.at.d.next = self.read_index.val();
+        if self.read_meets.val() {
+            self.at.d.next = self.read_index.val() ^ 1;
         }
+        if self.pop.val() | self.clear.val() {
+            self.at.d.next = self.index.val();
+            if self.meets.val() {
+                self.at.d.next = self.index.val() ^ 1;
+            }
+        }
+        self.words.read_address.next = self.at.q.val();
+        self.taken.next = self.read.val() & !self.pop.val() & !self.clear.val() & !self.read_meets.val();
+        self.word.next = self.words.read_data.val();
+        self.valid0.d.next = self.pop.val() | self.clear.val();
+        self.clear0.d.next = self.clear.val();
+        self.index0.d.next = self.index.val();
+        self.bytes0.d.next = self.fifo.data.val().bytes;
+        self.valid1.d.next = self.valid0.q.val();
+        self.clear1.d.next = self.clear0.q.val();
+        self.index1.d.next = self.index0.q.val();
+        self.bytes1.d.next = self.bytes0.q.val();
         // stage 1: where the present value is
         self.valid2.d.next = self.valid1.q.val();
         self.clear2.d.next = self.clear1.q.val();

@@ -103,11 +103,11 @@ impl<const R: usize> Pair<R> {
         self.bench.settle();
         self.table();
         self.memory();
-        // the model: a clear of the clock before, else the oldest hit that has come through the FIFO; stamped two clocks later
+        // the model: a clear of the clock before, else the oldest hit that has come through the FIFO; stamped three clocks later
         if let Some(hit) = hit {
             self.model.waiting[hit.1].push_back((self.clock, hit.0, hit.2));
         }
-        let stamp = stamp_of(self.time + 2 * STEP);
+        let stamp = stamp_of(self.time + 3 * STEP);
         let cleared = std::mem::replace(&mut self.model.committed, commit);
         for side in 0..2 {
             if let Some(index) = cleared {
