@@ -67,6 +67,9 @@ pub struct Receive {
     ending: Signal<Local, Bit>,
     /// What is compared is a register each, told with the byte that changes it.
     over: Reg<Bit>,
+    /// With the next byte the oldest of four leaves; it begins a word behind a full one.
+    primed: Reg<Bit>,
+    filled: Reg<Bit>,
     runt_so_far: Reg<Bit>,
     sum_right: Reg<Bit>,
     oldest: Signal<Local, Bits<8>>,
@@ -97,7 +100,7 @@ impl Default for Receive {
     fn default() -> Self {
         with_constants!(
             clock valid error data status push room word meta crc state sum line held gather fill bytes symbol control_type pause_code
-            spoiled owed seen known steady tell in_frame byte_in byte_out ending over runt_so_far sum_right oldest spread want_word owing status_now telling what
+            spoiled owed seen known steady tell in_frame byte_in byte_out ending over primed filled runt_so_far sum_right oldest spread want_word owing status_now telling what
             _quiet;
             last_of_runt = MIN_BYTES as u64 - 1,
             max_bytes = MAX_BYTES as u64,
@@ -144,6 +147,8 @@ impl Logic for Receive {
             steady,
             tell,
             over,
+            primed,
+            filled,
             runt_so_far,
             sum_right
         );
@@ -151,7 +156,7 @@ impl Logic for Receive {
         self.crc.octet.next = self.data.val();
         self.in_frame.next = self.state.q.val() == 2;
         self.byte_in.next = self.in_frame.val() & self.valid.val();
-        self.byte_out.next = self.byte_in.val() & (self.held.q.val() == 4) & (!self.over.q.val());
+        self.byte_out.next = self.byte_in.val() & self.primed.q.val();
         self.ending.next = self.state.q.val().any() & (!self.valid.val());
         self.oldest.next = self.line.q.val().get_bits::<8>(24);
         self.spread.next = bit_cast_wide::<64, 8>(bits_wide::<8>(self.oldest.val()));
@@ -176,6 +181,8 @@ impl Logic for Receive {
             self.fill.d.next = 0.into();
             self.bytes.d.next = 0.into();
             self.over.d.next = false;
+            self.primed.d.next = false;
+            self.filled.d.next = false;
             self.runt_so_far.d.next = true;
             self.sum_right.d.next = false;
             self.symbol.d.next = false;
@@ -191,8 +198,10 @@ impl Logic for Receive {
             if !self.over.q.val() {
                 self.bytes.d.next = self.bytes.q.val() + 1;
             }
+            self.primed.d.next = ((self.held.q.val() == 3) | (self.held.q.val() == 4)) & (!self.over.q.val());
             if self.bytes.q.val() == self.max_bytes.val() {
                 self.over.d.next = true;
+                self.primed.d.next = false;
             }
             if self.bytes.q.val() == self.last_of_runt.val() {
                 self.runt_so_far.d.next = false;
@@ -217,9 +226,10 @@ impl Logic for Receive {
             }
         }
         // words; `gather` is filled from the top, and its rest is zero
-        self.want_word.next = self.byte_out.val() & (self.fill.q.val() == 8);
+        self.want_word.next = self.byte_out.val() & self.filled.q.val();
         if self.byte_out.val() {
             self.fill.d.next = self.fill.q.val() + 1;
+            self.filled.d.next = self.fill.q.val() == 7;
             if self.fill.q.val() == 1 {
                 self.gather.d.next = self.gather.q.val() | (self.spread.val() << 48);
             }

@@ -53,6 +53,9 @@ pub struct Transmit {
     count: Reg<Bits<4>>,
     shift: Reg<Wide<64>>,
     left: Reg<Bits<4>>,
+    /// The last byte of the preamble is sent, the last byte of a word: told a clock ahead, as the way to the next word is long.
+    begins: Reg<Bit>,
+    ends: Reg<Bit>,
     last: Reg<Bit>,
     damaged: Reg<Bit>,
     short: Reg<Bit>,
@@ -82,7 +85,7 @@ pub struct Transmit {
 impl Default for Transmit {
     fn default() -> Self {
         with_constants!(
-            clock word_valid word meta pop valid error data good poisoned underrun crc state count shift left last damaged short
+            clock word_valid word meta pop valid error data good poisoned underrun crc state count shift left begins ends last damaged short
             draining sent sum out_valid out_error out_data out_good out_poisoned out_underrun head load summed top octet low enough
             finished drain _quiet;
             last_padded = (MIN_BYTES - 4 - 1) as u64,
@@ -94,7 +97,7 @@ impl Default for Transmit {
 impl Logic for Transmit {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, state, count, shift, left, last, damaged, short, draining, sent, sum);
+        dff_setup!(self, clock, state, count, shift, left, last, damaged, short, draining, sent, sum, begins, ends);
         dff_setup!(
             self,
             clock,
@@ -107,7 +110,8 @@ impl Logic for Transmit {
         );
         self.head.next = self.meta.val();
         self.top.next = self.shift.q.val().get_bits::<8>(56);
-        self.load.next = false;
+        self.begins.d.next = (self.state.q.val() == 1) & (self.count.q.val() == 6);
+        self.load.next = self.begins.q.val() | (self.ends.q.val() & (!self.last.q.val()) & self.word_valid.val());
         self.summed.next = false;
         self.finished.next = false;
         self.octet.next = 0.into();
@@ -124,9 +128,8 @@ impl Logic for Transmit {
         }
         if self.state.q.val() == 1 {
             self.octet.next = 0x55.into();
-            if self.count.q.val() == 7 {
+            if self.begins.q.val() {
                 self.octet.next = 0xd5.into();
-                self.load.next = true;
                 self.state.d.next = 2.into();
                 self.sum.d.next = self.ones.val();
                 self.sent.d.next = 0.into();
@@ -139,16 +142,14 @@ impl Logic for Transmit {
             self.summed.next = true;
             self.shift.d.next = self.shift.q.val() << 8;
             self.left.d.next = self.left.q.val() - 1;
-            if self.left.q.val() == 1 {
+            if self.ends.q.val() {
                 self.count.d.next = 0.into();
                 if self.last.q.val() {
                     self.state.d.next = 3.into();
                     if self.enough.val() | (self.sent.q.val() > self.last_padded.val()) {
                         self.state.d.next = 4.into();
                     }
-                } else if self.word_valid.val() {
-                    self.load.next = true;
-                } else {
+                } else if !self.word_valid.val() {
                     self.state.d.next = 4.into();
                     self.short.d.next = true;
                     self.draining.d.next = true;
@@ -190,7 +191,9 @@ impl Logic for Transmit {
                 }
             }
         }
+        self.ends.d.next = (self.state.q.val() == 2) & (self.left.q.val() == 2);
         if self.load.val() {
+            self.ends.d.next = self.head.val().last & (self.head.val().count == 1);
             self.shift.d.next = self.word.val();
             self.last.d.next = self.head.val().last;
             self.damaged.d.next = self.head.val().last & self.head.val().error;
