@@ -97,7 +97,10 @@ pub struct SerialTransmit<const RESEND: usize> {
     is_chosen: Reg<Bit>,
     used: Signal<Local, Bits<7>>,
     waiting: Signal<Local, Bits<3>>,
-    room: Signal<Local, Bit>,
+    /// No room for a beat: a register, since all that sends TLPs waits for it. One beat may have been added since, for which a place is
+    /// kept.
+    full: Reg<Bit>,
+    waiting_then: Signal<Local, Bits<3>>,
     push: Signal<Local, Bit>,
     next_at: Signal<Local, Bits<7>>,
     next_number: Signal<Local, Bits<3>>,
@@ -129,14 +132,14 @@ impl<const RESEND: usize> Default for SerialTransmit<RESEND> {
             clock tlp_valid tlp_ready tlp_data tlp_keep tlp_last heard heard_awaited heard_nak hello accepted refused awaited status
             octet_valid octet octet_ready busy memory starts crc write_at write_number within acked_at acked_number send_at
             send_number told told_number told_nak told_accepted ack_due nak_due back silence state tlp head second pause beat octets final_beat sum
-            escaped chosen escape_chosen is_chosen used waiting room push next_at next_number gone sent word keep out low plain raw escape_it offered fire number
+            escaped chosen escape_chosen is_chosen used waiting full waiting_then push next_at next_number gone sent word keep out low plain raw escape_it offered fire number
             kind _quiet;
             flag = u64::from(FLAG),
             escape = u64::from(ESCAPE),
             mask = u64::from(ESCAPED),
             ones = u64::from(u32::MAX),
             window = u64::from(WINDOW),
-            most = 126u64,
+            most = 125u64,
         )
     }
 }
@@ -155,7 +158,8 @@ impl<const RESEND: usize> Logic for SerialTransmit<RESEND> {
             send_at,
             send_number,
             told,
-            told_number
+            told_number,
+            full
         );
         dff_setup!(
             self, clock, told_nak, ack_due, nak_due, back, silence, state, tlp, head, second, pause, beat, octets
@@ -175,11 +179,18 @@ impl<const RESEND: usize> Logic for SerialTransmit<RESEND> {
         // TLPs into the ring; a frame begins only while less than a window waits
         self.used.next = self.write_at.q.val() - self.acked_at.q.val();
         self.waiting.next = self.write_number.q.val() - self.acked_number.q.val();
-        self.room.next =
-            (self.used.val() < self.most.val()) & (self.within.q.val() | (self.waiting.val() < self.window.val()));
-        self.push.next = self.room.val() & self.tlp_valid.val();
+        self.push.next = (!self.full.q.val()) & self.tlp_valid.val();
         self.next_at.next = self.write_at.q.val() + 1;
         self.next_number.next = self.write_number.q.val() + 1;
+        // with a beat of this clock; what is acknowledged in it is seen in the next
+        self.waiting_then.next = self.next_number.val() - self.acked_number.q.val();
+        self.full.d.next = (!self.within.q.val()) & (self.waiting.val() >= self.window.val());
+        if self.push.val() {
+            self.full.d.next = self.tlp_last.val() & (self.waiting_then.val() >= self.window.val());
+        }
+        if self.used.val() >= self.most.val() {
+            self.full.d.next = true;
+        }
         self.keep.next = bit_cast_wide::<66, 1>(bits_wide::<1>(self.tlp_keep.val().get_bits::<1>(1))) << 64;
         self.word.next = bit_cast_wide::<66, 64>(self.tlp_data.val()) | self.keep.val();
         self.word.next = self.word.val().replace_bit(65, self.tlp_last.val());
@@ -360,7 +371,7 @@ impl<const RESEND: usize> Logic for SerialTransmit<RESEND> {
                 }
             }
         }
-        self.tlp_ready.next = self.room.val();
+        self.tlp_ready.next = !self.full.q.val();
         self.busy.next = self.within.q.val() | self.waiting.val().any();
     }
 }

@@ -113,6 +113,8 @@ pub struct UartTransmit<const DIV: usize> {
     pub pin: Signal<Out, Bit>,
     /// Bits that are still to be sent, with the one on the line.
     left: Reg<Bits<4>>,
+    /// There are some.
+    active: Reg<Bit>,
     pause: Reg<Bits<12>>,
     shift: Reg<Bits<8>>,
     low: Reg<Bit>,
@@ -125,7 +127,7 @@ impl<const DIV: usize> Default for UartTransmit<DIV> {
     fn default() -> Self {
         assert!((4..4096).contains(&DIV));
         with_constants!(
-            clock valid octet ready pin left pause shift low _quiet;
+            clock valid octet ready pin left active pause shift low _quiet;
             whole = (DIV - 1) as u64,
         )
     }
@@ -134,12 +136,13 @@ impl<const DIV: usize> Default for UartTransmit<DIV> {
 impl<const DIV: usize> Logic for UartTransmit<DIV> {
     #[hdl_gen]
     fn update(&mut self) {
-        dff_setup!(self, clock, left, pause, shift, low);
-        if self.left.q.val().any() {
+        dff_setup!(self, clock, left, active, pause, shift, low);
+        if self.active.q.val() {
             self.pause.d.next = self.pause.q.val() - 1;
             if self.pause.q.val() == 0 {
                 self.pause.d.next = self.whole.val();
                 self.left.d.next = self.left.q.val() - 1;
+                self.active.d.next = self.left.q.val() != 1;
                 self.low.d.next = false;
                 if self.left.q.val() > 2 {
                     self.low.d.next = true;
@@ -152,10 +155,11 @@ impl<const DIV: usize> Logic for UartTransmit<DIV> {
         } else if self.valid.val() {
             self.low.d.next = true;
             self.left.d.next = 10.into();
+            self.active.d.next = true;
             self.pause.d.next = self.whole.val();
             self.shift.d.next = self.octet.val();
         }
-        self.ready.next = !self.left.q.val().any();
+        self.ready.next = !self.active.q.val();
         self.pin.next = !self.low.q.val();
     }
 }
