@@ -144,7 +144,8 @@ pub struct Fetch<const TIMEOUT_LOG2: usize> {
     used: Reg<Bits<5>>,
     words: Queue<ReadWord, 4>,
     outstanding: Signal<Local, Bits<5>>,
-    limit: Signal<Local, Bits<10>>,
+    /// Bytes of the longest piece; a register before the sums that cut a request, since it stays as the host set it up.
+    limit: Reg<Bits<10>>,
     inside: Signal<Local, Bits<10>>,
     to_edge: Signal<Local, Bits<10>>,
     chunk: Signal<Local, Bits<10>>,
@@ -342,7 +343,9 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
             offer_after,
             at
         );
-        dff_setup!(self, clock, next, head, sent, done, failed, fresh, now, good, checked, expected, place, slot, rest);
+        dff_setup!(
+            self, clock, next, head, sent, done, failed, fresh, now, limit, good, checked, expected, place, slot, rest
+        );
         dff_setup!(
             self,
             clock,
@@ -377,16 +380,16 @@ impl<const TIMEOUT_LOG2: usize> Logic for Fetch<TIMEOUT_LOG2> {
             self.address.d.next = self.mr_addr.val();
             self.bytes_left.d.next = self.mr_len.val();
         }
-        self.limit.next = 512.into();
+        self.limit.d.next = 512.into();
         if self.max_read.val() == 0 {
-            self.limit.next = 128.into();
+            self.limit.d.next = 128.into();
         }
         if self.max_read.val() == 1 {
-            self.limit.next = 256.into();
+            self.limit.d.next = 256.into();
         }
-        self.inside.next = self.limit.val() - 1;
+        self.inside.next = self.limit.q.val() - 1;
         self.inside.next = bits_narrow::<10>(self.address.q.val().get_bits::<10>(0)) & self.inside.val();
-        self.to_edge.next = self.limit.val() - self.inside.val();
+        self.to_edge.next = self.limit.q.val() - self.inside.val();
         self.ends.next = self.bytes_left.q.val() <= bit_cast::<13, 10>(self.to_edge.val());
         self.chunk.next = self.to_edge.val();
         if self.ends.val() {
