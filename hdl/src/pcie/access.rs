@@ -135,6 +135,10 @@ pub struct Access {
     write_left: Reg<Bits<11>>,
     /// Byte enables of the DW to write.
     enables: Reg<Bits<4>>,
+    /// They are all set, and one is.
+    every: Reg<Bit>,
+    some: Reg<Bit>,
+    new_enables: Signal<Local, Bits<4>>,
     /// It is the last one.
     last_dw: Reg<Bit>,
     /// The write leaves the queue: what the queue shows is still that one.
@@ -296,6 +300,9 @@ impl Default for Access {
             after_read: Default::default(),
             areas: Default::default(),
             enables: Default::default(),
+            every: Default::default(),
+            some: Default::default(),
+            new_enables: Default::default(),
             mask: Default::default(),
             value: Default::default(),
             level: Default::default(),
@@ -341,6 +348,8 @@ impl Logic for Access {
             read_area,
             write_left,
             enables,
+            every,
+            some,
             last_dw,
             done_writes,
             reading,
@@ -479,6 +488,7 @@ impl Logic for Access {
         self.chunk_end.d.next = self.chunk_left.q.val() == 1;
         self.read_end.d.next = self.read_left.q.val() == 1;
         self.next_dw.next = false;
+        self.new_enables.next = self.enables.q.val();
         self.waited.d.next = self.waited.q.val() + 1;
         if !self.reading.q.val() {
             // of the oldest read, long before it begins
@@ -499,7 +509,7 @@ impl Logic for Access {
                 self.write_area.d.next = 0.into();
             }
             self.write_left.d.next = self.w.val().length;
-            self.enables.d.next = self.w.val().first_be;
+            self.new_enables.next = self.w.val().first_be;
             self.last_dw.d.next = self.w.val().length == 1;
             if self.write_valid.val() & (!self.write_done.q.val()) {
                 self.state.d.next = 0x03.into();
@@ -516,11 +526,11 @@ impl Logic for Access {
             }
         }
         // writes, a DW per clock
-        self.act.next = self.state.q.val().get_bit(1) & (!self.refuse.val()) & self.enables.q.val().any();
+        self.act.next = self.state.q.val().get_bit(1) & (!self.refuse.val()) & self.some.q.val();
         self.plain.next = !self.write_area.q.val().any();
         self.merged.next = self.state.q.val().get_bit(2) & self.csr_done.val();
-        self.csr_write.next = (self.act.val() & self.plain.val() & self.enables.q.val().all()) | self.merged.val();
-        self.count_unsupported.next = self.act.val() & self.w.val().bar2 & (!self.enables.q.val().all());
+        self.csr_write.next = (self.act.val() & self.plain.val() & self.every.q.val()) | self.merged.val();
+        self.count_unsupported.next = self.act.val() & self.w.val().bar2 & (!self.every.q.val());
         self.entry.next.valid = self.act.val() & self.write_area.q.val().get_bit(0);
         self.moderate.next.valid = self.act.val() & self.write_area.q.val().get_bit(3);
         self.state_write.next =
@@ -529,7 +539,7 @@ impl Logic for Access {
             self.waited.d.next = 0.into();
             self.next_dw.next = true;
             self.count_dropped.next = self.refuse.val() & self.last_dw.q.val();
-            if self.act.val() & self.plain.val() & (!self.w.val().bar2) & (!self.enables.q.val().all()) {
+            if self.act.val() & self.plain.val() & (!self.w.val().bar2) & (!self.every.q.val()) {
                 self.asked.next = true;
                 self.next_dw.next = false;
                 self.state.d.next = 0x05.into();
@@ -548,10 +558,10 @@ impl Logic for Access {
                 self.write_area.d.next = 0.into();
             }
             self.write_left.d.next = self.write_left.q.val() - 1;
-            self.enables.d.next = 15.into();
+            self.new_enables.next = 15.into();
             self.last_dw.d.next = false;
             if self.write_left.q.val() == 2 {
-                self.enables.d.next = self.w.val().last_be;
+                self.new_enables.next = self.w.val().last_be;
                 self.last_dw.d.next = true;
             }
             if self.last_dw.q.val() {
@@ -560,6 +570,9 @@ impl Logic for Access {
                 self.state.d.next = 0.into();
             }
         }
+        self.enables.d.next = self.new_enables.val();
+        self.every.d.next = self.new_enables.val().all();
+        self.some.d.next = self.new_enables.val().any();
         // the header of a completion
         if self.state.q.val().get_bit(3) {
             self.waited.d.next = 0.into();

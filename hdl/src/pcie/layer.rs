@@ -28,10 +28,10 @@ use super::types::CompletionHead;
 use super::unpack::Unpack;
 
 /// Clocks from the first beat of a write of one DW (three-DW header) to `csr_write`.
-pub const WRITE_CLOCKS: usize = 10;
+pub const WRITE_CLOCKS: usize = 11;
 /// Clocks from the first beat of a read of one register (three-DW header) to the first beat of its completion, on a quiet
 /// link, without those of the core.
-pub const READ_CLOCKS: usize = 19;
+pub const READ_CLOCKS: usize = 20;
 
 /// See the module documentation. `TIMEOUT_LOG2`: the completion timeout in clocks, log2.
 #[derive(FastBlock, Default)]
@@ -169,8 +169,6 @@ pub struct Layer<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> {
     completion_poisoned: Reg<Bit>,
     late_data: Reg<Bit>,
     late_dw: Reg<Bits<32>>,
-    late_end: Reg<Bit>,
-    late_poisoned: Reg<Bit>,
     reset: Reg<Bit>,
     drained: Reg<Bit>,
     counted: Reg<Bits<11>>,
@@ -217,8 +215,6 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
             completion_poisoned,
             late_data,
             late_dw,
-            late_end,
-            late_poisoned,
             reset,
             drained,
             counted,
@@ -273,15 +269,13 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.completion_poisoned.d.next = self.receive.completion_poisoned.val();
         self.fetch.completion.next = self.completion.q.val();
         self.fetch.completion_head.next = self.completion_head.q.val();
-        // a clock later: what waits for the completion is looked up meanwhile
+        // a clock later, as the end is already: what waits for the completion is looked up meanwhile
         self.late_data.d.next = self.completion_data.q.val();
         self.late_dw.d.next = self.completion_dw.q.val();
-        self.late_end.d.next = self.completion_end.q.val();
-        self.late_poisoned.d.next = self.completion_poisoned.q.val();
         self.fetch.completion_data.next = self.late_data.q.val();
         self.fetch.completion_dw.next = self.late_dw.q.val();
-        self.fetch.completion_end.next = self.late_end.q.val();
-        self.fetch.completion_poisoned.next = self.late_poisoned.q.val();
+        self.fetch.completion_end.next = self.completion_end.q.val();
+        self.fetch.completion_poisoned.next = self.completion_poisoned.q.val();
         // requests of the host
         self.access.id.next = self.cfg_id.val();
         self.access.max_payload.next = self.cfg_max_payload.val();
@@ -353,6 +347,10 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
         self.post.mw_addr.next = self.stage.out_addr.val();
         self.post.mw_data.next = self.stage.out_data.val();
         self.post.mw_last.next = self.stage.out_last.val();
+        self.post.mw_fits.next = self.stage.out_fits.val();
+        self.stage.page.next = self.post.mw_page.val();
+        self.stage.place.next = self.post.mw_next.val();
+        self.stage.longer.next = self.post.mw_longer.val();
         self.stage.out_ready.next = self.post.mw_ready.val();
         self.fetch.id.next = self.cfg_id.val();
         self.fetch.go.next = self.go.q.val();
@@ -434,7 +432,6 @@ impl<const BUCKET_LOG2: usize, const TIMEOUT_LOG2: usize> Logic for Layer<BUCKET
             & (!self.stage.out_valid.val())
             & (!self.write.q.val())
             & (!self.completion_end.q.val())
-            & (!self.late_end.q.val())
             & (!self.unpack.dw_valid.val())
             & (!self.access.busy.val())
             & (!self.post.busy.val())

@@ -51,6 +51,14 @@ pub struct Post {
     pub mw_data: Signal<In, Wide<64>>,
     /// DMA write: last of a burst.
     pub mw_last: Signal<In, Bit>,
+    /// DMA write: the word goes on in the TLP under way, compared by whoever holds it, from the three outputs that follow.
+    pub mw_fits: Signal<In, Bit>,
+    /// Page of the last word.
+    pub mw_page: Signal<Out, Wide<52>>,
+    /// Place in the page behind the last word; 0 where the page ends.
+    pub mw_next: Signal<Out, Bits<12>>,
+    /// The TLP under way has room for another word.
+    pub mw_longer: Signal<Out, Bit>,
     /// An interrupt message is to be sent.
     pub message_valid: Signal<In, Bit>,
     /// It is taken.
@@ -97,10 +105,9 @@ pub struct Post {
     high: Reg<Bit>,
     /// Room for a word and a TLP, a clock ago; one was added since at most.
     room: Reg<Bit>,
-    mw_page: Signal<Local, Wide<52>>,
+    new_page: Signal<Local, Wide<52>>,
     mw_place: Signal<Local, Bits<12>>,
     opened: Signal<Local, Wide<64>>,
-    fits: Signal<Local, Bit>,
     cut: Signal<Local, Bit>,
     take: Signal<Local, Bit>,
     message: Signal<Local, Bit>,
@@ -139,13 +146,12 @@ impl Logic for Post {
         // words in
         self.room.d.next = (self.level.q.val() < 61) & (self.waiting.q.val() < 13);
         self.spare.next = (self.level.q.val() < 58) & (self.waiting.q.val() < 9);
-        self.mw_page.next = self.mw_addr.val().get_bits::<52>(12);
+        self.new_page.next = self.mw_addr.val().get_bits::<52>(12);
+        self.mw_page.next = self.page.q.val();
+        self.mw_next.next = self.next.q.val();
+        self.mw_longer.next = self.words.q.val() < 16;
         self.mw_place.next = bits_narrow::<12>(self.mw_addr.val().get_bits::<12>(0));
-        self.fits.next = (self.mw_page.val() == self.page.q.val())
-            & (self.mw_place.val() == self.next.q.val())
-            & self.next.q.val().any()
-            & (self.words.q.val() < 16);
-        self.cut.next = self.open.q.val() & self.mw_valid.val() & (!self.fits.val());
+        self.cut.next = self.open.q.val() & self.mw_valid.val() & (!self.mw_fits.val());
         self.take.next = self.mw_valid.val() & self.room.q.val() & (!self.cut.val());
         self.message.next =
             self.message_valid.val() & self.room.q.val() & (!self.open.q.val()) & (!self.mw_valid.val());
@@ -182,7 +188,7 @@ impl Logic for Post {
         }
         if self.take.val() {
             self.next.d.next = self.mw_place.val() + 8;
-            self.page.d.next = self.mw_page.val();
+            self.page.d.next = self.new_page.val();
             self.words.d.next = self.now.val();
             self.open.d.next = !self.mw_last.val();
             if !self.open.q.val() {

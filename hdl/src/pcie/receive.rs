@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A memory write has no effect before its last DW was found in its place: the payload waits in the buffer and is committed
-//! or forgotten. One DW per clock; latency from the last DW to the request: 5 clocks.
+//! or forgotten. One DW per clock; latency from the last DW to the request: 6 clocks.
 //!
 //! | received | becomes |
 //! |---|---|
@@ -137,6 +137,9 @@ pub struct Receive {
     is_end: Signal<Local, Bit>,
     is_address: Signal<Local, Bit>,
     page_end: Signal<Local, Bits<12>>,
+    ended1: Reg<Bit>,
+    fault1: Reg<Bit>,
+    committed_now: Signal<Local, Bits<8>>,
     push_write: Signal<Local, Bit>,
     push_read: Signal<Local, Bit>,
     memory_kind: Signal<Local, Bit>,
@@ -167,6 +170,7 @@ impl Logic for Receive {
             left,
             body
         );
+        dff_setup!(self, clock, ended1, fault1);
         dff_setup!(self, clock, room, bad, four, kind, atomic, has_data, poisoned, length, wrong, head1, read1, hit);
         clock!(self, clock, memory, writes, reads);
 
@@ -177,6 +181,19 @@ impl Logic for Receive {
         self.dw_ready.next = self.room.q.val() | self.state.q.val().any();
         self.take.next = self.dw_valid.val() & (self.room.q.val() | self.state.q.val().any());
         self.np_ok.next = self.waiting_reads.q.val() < 8;
+
+        // what the TLP that ended a clock ago is, and what is to stay of its payload
+        self.push_write.next =
+            self.ended1.q.val() & (self.kind.q.val() == 0) & (!self.poisoned.q.val()) & self.hit.q.val().any();
+        self.push_read.next = self.ended1.q.val() & ((self.kind.q.val() == 1) | (self.kind.q.val() == 2));
+        self.committed_now.next = self.committed.q.val();
+        if self.push_write.val() {
+            self.committed_now.next = self.write_at.q.val();
+        }
+        self.committed.d.next = self.committed_now.val();
+        if self.ended1.q.val() {
+            self.write_at.d.next = self.committed_now.val();
+        }
 
         // the first DW
         self.fmt.next = self.dw.val().get_bits::<3>(29);
@@ -271,7 +288,7 @@ impl Logic for Receive {
                 self.poisoned.d.next = self.dw.val().get_bit(14) & self.fmt.val().get_bit(1);
                 self.length.d.next = self.new_length.val();
                 self.hit.d.next = self.dw_bar.val();
-                self.write_at.d.next = self.committed.q.val();
+                self.write_at.d.next = self.committed_now.val();
                 self.read1.d.next.class = self.dw.val().get_bits::<3>(20);
                 self.read1.d.next.attributes = bit_cast::<3, 2>(self.dw.val().get_bits::<2>(12))
                     | (bit_cast::<3, 1>(self.dw.val().get_bits::<1>(18)) << 2);
@@ -350,7 +367,7 @@ impl Logic for Receive {
             }
             if self.fault.val() {
                 self.state.d.next = 5.into();
-                self.write_at.d.next = self.committed.q.val();
+                self.write_at.d.next = self.committed_now.val();
                 if self.dw_last.val() {
                     self.state.d.next = 0.into();
                 }
@@ -359,11 +376,11 @@ impl Logic for Receive {
 
         self.memory.write.next = self.store.val();
 
-        // a well-formed one ends
-        self.push_write.next =
-            self.ended.val() & (self.the_kind.val() == 0) & (!self.poisoned.q.val()) & self.hit.q.val().any();
-        self.push_read.next = self.ended.val() & ((self.the_kind.val() == 1) | (self.the_kind.val() == 2));
-        self.the_read.next.unsupported = self.the_kind.val() == 2;
+        // a well-formed one ended a clock ago, of which the registers still tell: the next one has changed nothing yet
+        self.ended1.d.next = self.ended.val();
+        self.fault1.d.next = self.fault.val();
+        self.the_read.next = self.read1.q.val();
+        self.the_read.next.unsupported = self.kind.q.val() == 2;
         self.the_read.next.after = self.pushed.q.val();
         if self.atomic.q.val() {
             // byte count 4 and lower address 0: the completion of whatever is no memory read
@@ -383,23 +400,17 @@ impl Logic for Receive {
         self.reads.data_in.next = self.the_read.val();
         if self.push_write.val() {
             self.pushed.d.next = self.pushed.q.val() + 1;
-            self.committed.d.next = self.write_at.q.val() + 1;
-            if !self.store.val() {
-                self.committed.d.next = self.write_at.q.val();
-            }
-        } else if self.ended.val() {
-            self.write_at.d.next = self.committed.q.val();
         }
         self.count_write.next = self.push_write.val();
-        self.count_read.next = self.push_read.val() & (self.the_kind.val() == 1);
-        self.count_unsupported.next = self.ended.val()
-            & ((self.the_kind.val() == 2)
-                | (self.the_kind.val() == 5)
-                | ((self.the_kind.val() == 0) & (!self.poisoned.q.val()) & (!self.hit.q.val().any())));
-        self.count_malformed.next = self.fault.val();
+        self.count_read.next = self.push_read.val() & (self.kind.q.val() == 1);
+        self.count_unsupported.next = self.ended1.q.val()
+            & ((self.kind.q.val() == 2)
+                | (self.kind.q.val() == 5)
+                | ((self.kind.q.val() == 0) & (!self.poisoned.q.val()) & (!self.hit.q.val().any())));
+        self.count_malformed.next = self.fault1.q.val();
         self.count_poisoned.next =
-            self.ended.val() & self.poisoned.q.val() & ((self.the_kind.val() == 0) | (self.the_kind.val() == 3));
-        self.completion_end.next = self.ended.val() & (self.the_kind.val() == 3);
+            self.ended1.q.val() & self.poisoned.q.val() & ((self.kind.q.val() == 0) | (self.kind.q.val() == 3));
+        self.completion_end.next = self.ended1.q.val() & (self.kind.q.val() == 3);
         self.completion_poisoned.next = self.poisoned.q.val();
         self.completion_dw.next = self.dw.val();
 
@@ -427,6 +438,8 @@ impl Logic for Receive {
             self.waiting_reads.d.next = self.waiting_reads.q.val() - 1;
         }
         self.busy.next = self.state.q.val().any()
+            | self.ended1.q.val()
+            | self.fault1.q.val()
             | self.waiting_writes.q.val().any()
             | self.waiting_reads.q.val().any()
             | self.dw_valid.val();
