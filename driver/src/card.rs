@@ -455,6 +455,8 @@ impl Card {
             let mut control = Ctrl(0);
             control.set_enable(1);
             self.bus.write(Ctrl::OFFSET, control.0)?;
+            // a read pushes posted writes before it: whoever is told that the card is configured finds it open
+            self.bus.read(Ctrl::OFFSET)?;
             self.enabled = true;
         }
         Ok(())
